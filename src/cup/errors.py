@@ -1,0 +1,200 @@
+"""Every error that cup raises, in one tree.
+
+Each error is one of ours and also the built-in that a caller would catch::
+
+    CupError (Exception)
+    ├── InvalidValue              ValueError
+    ├── InvalidType               TypeError
+    ├── MissingExtra              ImportError
+    ├── WaitTimeout               TimeoutError
+    │   ├── LockTimeout           RuntimeError
+    │   └── JobTimeout            concurrent.futures.TimeoutError
+    │       ├── QueueTimeout
+    │       └── RunTimeout
+    ├── JobCancelled              concurrent.futures.CancelledError
+    ├── PoolError                 RuntimeError
+    │   ├── PoolClosed
+    │   ├── PoolFull              queue.Full
+    │   └── PoolBroken            concurrent.futures.BrokenExecutor
+    ├── BlockingInLoop            RuntimeError
+    ├── LoopGone                  RuntimeError
+    ├── ForkedProcess             RuntimeError
+    ├── LoggerException           RuntimeError
+    └── NetError                  OSError
+
+    ThreadTermException (BaseException)   ends a thread; never caught by accident
+
+    BlockingInLoopWarning (RuntimeWarning)
+
+All of them can be copied and pickled, with their attributes.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import queue
+from concurrent.futures.thread import BrokenThreadPool
+
+__all__ = [
+    "BlockingInLoop",
+    "BlockingInLoopWarning",
+    "CupError",
+    "ForkedProcess",
+    "InvalidType",
+    "InvalidValue",
+    "JobCancelled",
+    "JobTimeout",
+    "LockTimeout",
+    "LoggerException",
+    "LoopGone",
+    "MissingExtra",
+    "NetError",
+    "PoolBroken",
+    "PoolClosed",
+    "PoolError",
+    "PoolFull",
+    "QueueTimeout",
+    "RunTimeout",
+    "ThreadTermException",
+    "WaitTimeout",
+]
+
+
+def _rebuild(
+    kind: type[BaseException], message: str, fields: dict[str, object]
+) -> BaseException:
+    """Make an error again from what `__reduce__` kept."""
+    error = kind.__new__(kind, message)
+    error.__dict__.update(fields)
+    return error
+
+
+class CupError(Exception):
+    """Base of every error of this library.
+
+    The message is kept apart from `args`: some built-in bases (`OSError`,
+    `TimeoutError`) would otherwise lose it.
+
+    Attributes:
+        message: What was wrong, with the value, and what to do.
+    """
+
+    message: str
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, dict(self.__dict__))
+
+
+class InvalidValue(CupError, ValueError):
+    """An argument has the right type and a value that makes no sense."""
+
+
+class InvalidType(CupError, TypeError):
+    """An argument has a type that the call cannot take."""
+
+
+class MissingExtra(CupError, ImportError):
+    """A feature needs a package that is not installed.
+
+    Attributes:
+        requirement: What `pip install` has to be given.
+    """
+
+    def __init__(self, message: str = "", *, requirement: str = "") -> None:
+        super().__init__(message)
+        self.requirement = requirement
+
+
+class WaitTimeout(CupError, TimeoutError):
+    """Something was waited for longer than allowed.
+
+    Attributes:
+        timeout: The seconds that were allowed, None where no single number says it.
+    """
+
+    def __init__(self, message: str = "", *, timeout: float | None = None) -> None:
+        super().__init__(message)
+        self.timeout = timeout
+
+
+class LockTimeout(WaitTimeout, RuntimeError):
+    """A lock was not granted in time."""
+
+
+class JobTimeout(WaitTimeout, concurrent.futures.TimeoutError):
+    """A job took too long: in the queue, in its run, or for who waited for it."""
+
+
+class QueueTimeout(JobTimeout):
+    """A job was not started within its `queue_timeout`."""
+
+
+class RunTimeout(JobTimeout):
+    """A job did not end within its `run_timeout`."""
+
+
+class JobCancelled(CupError, concurrent.futures.CancelledError):
+    """The job was cancelled before it ran.
+
+    It is a `concurrent.futures.CancelledError`, never asyncio's: a cancelled job is
+    not a cancelled task.
+    """
+
+
+class PoolError(CupError, RuntimeError):
+    """A pool cannot do what was asked."""
+
+
+class PoolClosed(PoolError):
+    """The pool does not take work (any more)."""
+
+
+class PoolFull(PoolError, queue.Full):
+    """The queue of a bounded pool has no room, and its policy is to refuse."""
+
+
+class PoolBroken(PoolError, BrokenThreadPool):
+    """The initializer of a worker failed: the pool can run nothing."""
+
+
+class BlockingInLoop(CupError, RuntimeError):
+    """A thread that runs an event loop would block for something only it could do."""
+
+
+class LoopGone(CupError, RuntimeError):
+    """The event loop that a call needs has ended, or there is none."""
+
+
+class ForkedProcess(CupError, RuntimeError):
+    """A service does not work in a forked child, or a fork broke its state."""
+
+
+class LoggerException(CupError, RuntimeError):
+    """The log cannot be set up as asked."""
+
+
+class NetError(CupError, OSError):
+    """A network question has no answer."""
+
+
+class ThreadTermException(BaseException):
+    """Raised inside a thread to end it.
+
+    Not an `Exception`, so that `except Exception` in the interrupted code does not
+    swallow it. It ends a thread's `run()` silently.
+    """
+
+
+class BlockingInLoopWarning(RuntimeWarning):
+    """A blocking call is about to stop an event loop that runs in this thread.
+
+    The message names the async twin to await instead. `CUP_ALLOW_BLOCKING_IN_LOOP=1`
+    in the environment silences it.
+    """

@@ -1,0 +1,26 @@
+"""The services, each in a folder of its own, loaded at first use.
+
+Every service has the same five files: `api` (protocols and value types), `_core` (the
+state machine, which never waits), `sync` and `aio` (two thin faces), `__init__`.
+"""
+
+from typing import TYPE_CHECKING
+
+__all__ = ["generator", "threadpool"]
+
+if TYPE_CHECKING:
+    from . import generator, threadpool
+else:
+
+    def __getattr__(name: str) -> object:
+        # Literal imports: typos stay visible and freezing tools find the modules.
+        if name == "generator":
+            from . import generator as module
+        elif name == "threadpool":
+            from . import threadpool as module
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return module
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
