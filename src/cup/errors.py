@@ -20,7 +20,8 @@ Each error is one of ours and also the built-in that a caller would catch::
     ├── LoopGone                  RuntimeError
     ├── ForkedProcess             RuntimeError
     ├── LoggerException           RuntimeError
-    └── NetError                  OSError
+    ├── NetError                  OSError
+    └── ExpectFailure             AssertionError
 
     ThreadTermException (BaseException)   ends a thread; never caught by accident
 
@@ -39,6 +40,7 @@ __all__ = [
     "BlockingInLoop",
     "BlockingInLoopWarning",
     "CupError",
+    "ExpectFailure",
     "ForkedProcess",
     "InvalidType",
     "InvalidValue",
@@ -182,6 +184,10 @@ class LoggerException(CupError, RuntimeError):
 
 class NetError(CupError, OSError):
     """A network question has no answer."""
+
+
+class ExpectFailure(CupError, AssertionError):
+    """A call did not raise what a test expects of it."""
 
 
 class ThreadTermException(BaseException):

@@ -1,0 +1,319 @@
+"""A line of asks: who waits for what, in FIFO order, and who is granted next.
+
+The mutex of a line guards its own state and that of the service over it. It is a plain
+lock, entered by `with` alone: an exception at any moment cannot leave it held. Nothing
+under it waits, calls user code, logs, or wakes anybody; waiters are woken after it.
+
+Who may not wait for the mutex (a signal handler, a finalizer) leaves a note and looks
+whether the mutex is free; the holder works the notes off after releasing it.
+
+Not here: waiting itself (`wait`, `loops`), and what is granted (the subclasses).
+"""
+
+from __future__ import annotations
+
+from _thread import allocate_lock
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Any
+
+from . import fork
+from .wait import Ask, Reach, State, Waiter
+
+if TYPE_CHECKING:
+    AnyAsk = Ask[Any]  # a line does not look at what it grants
+
+__all__ = ["Latch", "LatchAsk", "Line"]
+
+_PURGE_FROM = 64
+
+
+class Line:
+    """Base of everything that is waited for.
+
+    A subclass says in `take` whether an ask can have what it wants, and takes it; in
+    `put_back` it undoes that. Both are called under the mutex and must not fail.
+    """
+
+    __slots__ = (
+        "_generation",
+        "_homes",
+        "_notes",
+        "_offers",
+        "_purge_at",
+        "_queue",
+        "_wakes",
+        "mutex",
+    )
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def take(self, ask: AnyAsk) -> bool:
+        """Give the ask what it wants, if that can be had now."""
+        raise NotImplementedError
+
+    def put_back(self, ask: AnyAsk) -> None:
+        """Take back what the ask was granted."""
+        raise NotImplementedError
+
+    def vanished(self) -> None:
+        """Forget what threads and tasks of the parent held: this is a forked child."""
+
+    # -- what the faces do ---------------------------------------------------------
+
+    def try_now(self, ask: AnyAsk) -> bool:
+        """Grant the ask at once, if nobody is in line before it."""
+        self._check_fork()
+        with self.mutex:
+            self._work_off_notes()
+            granted = not self._queue and self.take(ask)
+            if granted:
+                ask.state = State.SETTLED
+        self.settle()
+        return granted
+
+    def file(self, ask: AnyAsk, waiter: Waiter) -> None:
+        """Put the ask at the end of the line; the waiter is woken once granted."""
+        self._check_fork()
+        with self.mutex:
+            self._work_off_notes()
+            ask.waiter = waiter
+            ask.state = State.WAITING
+            self._queue[ask] = None
+            self._count(ask, +1)
+            if len(self._queue) > self._purge_at:
+                self._purge()
+            self._pump()
+        self.settle()
+
+    def claim(self, ask: AnyAsk) -> bool:
+        """Make an offer final, on the loop of its task; False if there is none."""
+        with self.mutex:
+            self._work_off_notes()
+            if ask.state is State.WAITING:
+                self._pump()
+            claimed = ask.state is State.OFFERED
+            if claimed:
+                del self._offers[ask]
+                self._count(ask, -1)
+                ask.state = State.SETTLED
+        self.settle()
+        return claimed
+
+    def leave_unless_granted(self, ask: AnyAsk) -> bool:
+        """Leave the line; False if a grant came first, which is then the caller's."""
+        with self.mutex:
+            self._work_off_notes()
+            if ask.state is State.WAITING:
+                self._drop(ask)
+                self._pump()
+            elif ask.state is State.OFFERED:
+                del self._offers[ask]
+                self._count(ask, -1)
+                ask.state = State.SETTLED
+        self.settle()
+        return ask.state is State.GONE
+
+    def leave(self, ask: AnyAsk) -> None:
+        """Leave the line for good; what was granted goes to the next.
+
+        Never waits for the mutex: it is also reached by finalizers, which may run while
+        this very thread holds it.
+        """
+        self._notes.append(ask)
+        self.settle()
+
+    def changed(self) -> None:
+        """Say that something may be grantable now; never waits for the mutex."""
+        self._notes.append(None)
+        self.settle()
+
+    def revise(self) -> None:
+        """Take offers back from loops that stopped, and grant what can be granted."""
+        with self.mutex:
+            self._work_off_notes()
+            self._revoke_lost_offers()
+            self._pump()
+        self.settle()
+
+    def settle(self) -> None:
+        """Work off what others left to the holder of the mutex, then wake.
+
+        Called after every release of the mutex. A note is left before the mutex is
+        looked at, and looked for after it is released: one of the two sees it.
+        """
+        while self._notes and not self.mutex.locked():
+            with self.mutex:
+                self._work_off_notes()
+        while self._wakes:
+            try:
+                waiter = self._wakes.popleft()
+            except IndexError:
+                break
+            if not waiter.wake():
+                self.changed()
+
+    # -- what the faces look at ----------------------------------------------------
+
+    def may_stall(self, home: object | None) -> bool:
+        """Tell whether a task of another loop than `home` is in line.
+
+        Its loop may stop without a word: who waits then looks again now and then.
+        """
+        homes = self._homes
+        return bool(homes) and (len(homes) > 1 or home not in homes)
+
+    def hopeless(self) -> bool:
+        """Tell whether only the loop of this thread could grant anything."""
+        return False
+
+    def __len__(self) -> int:
+        """Return the number of asks in line."""
+        return len(self._queue)
+
+    # -- under the mutex -----------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Grant from the head on, until one cannot have what it wants."""
+        paused: list[AnyAsk] = []
+        while self._queue:
+            ask = next(iter(self._queue))
+            waiter = ask.waiter
+            assert waiter is not None, "an ask is filed with its waiter"
+            reach = waiter.reach()
+            if reach is Reach.GONE:
+                self._drop(ask)
+            elif reach is Reach.PAUSED:
+                del self._queue[ask]
+                paused.append(ask)
+                self._wakes.append(waiter)  # it asks again when its loop runs again
+            elif self.take(ask):
+                self._grant(ask, waiter)
+            else:
+                break
+        self._put_first(paused)
+
+    def _grant(self, ask: AnyAsk, waiter: Waiter) -> None:
+        del self._queue[ask]
+        if waiter.final:
+            ask.state = State.SETTLED
+            self._count(ask, -1)
+        else:
+            ask.state = State.OFFERED
+            self._offers[ask] = None
+        self._wakes.append(waiter)
+
+    def _work_off_notes(self) -> None:
+        while self._notes:
+            try:
+                ask = self._notes.popleft()
+            except IndexError:
+                break
+            if ask is not None:
+                self._withdraw(ask)
+            else:
+                self._revoke_lost_offers()
+            self._pump()
+
+    def _withdraw(self, ask: AnyAsk) -> None:
+        if ask.state is State.WAITING:
+            self._drop(ask)
+        elif ask.state is State.OFFERED:
+            del self._offers[ask]
+            self._count(ask, -1)
+            self.put_back(ask)
+        elif ask.state is State.SETTLED:
+            self.put_back(ask)
+        ask.state = State.GONE
+
+    def _revoke_lost_offers(self) -> None:
+        """Take back what stopped loops did not claim; they are first in line again."""
+        lost = [ask for ask in self._offers if not _is_ready(ask)]
+        for ask in lost:
+            del self._offers[ask]
+            self.put_back(ask)
+            ask.state = State.WAITING
+        self._put_first(lost)
+
+    def _put_first(self, asks: list[AnyAsk]) -> None:
+        for ask in reversed(asks):
+            self._queue[ask] = None
+            self._queue.move_to_end(ask, last=False)
+
+    def _drop(self, ask: AnyAsk) -> None:
+        del self._queue[ask]
+        self._count(ask, -1)
+        ask.state = State.GONE
+
+    def _count(self, ask: AnyAsk, step: int) -> None:
+        """Keep the number of asks in line for each loop (see `may_stall`)."""
+        home = None if ask.waiter is None else ask.waiter.home
+        if home is not None:
+            count = self._homes.get(home, 0) + step
+            if count:
+                self._homes[home] = count
+            else:
+                del self._homes[home]
+
+    def _purge(self) -> None:
+        """Drop the asks of closed loops; done when the line has doubled."""
+        for ask in list(self._queue):
+            if ask.waiter is not None and ask.waiter.reach() is Reach.GONE:
+                self._drop(ask)
+        self._purge_at = max(_PURGE_FROM, 2 * len(self._queue))
+
+    # -- forks ---------------------------------------------------------------------
+
+    def _check_fork(self) -> None:
+        if self._generation != fork.generation():
+            self._renew()
+            self.vanished()
+
+    def _renew(self) -> None:
+        self._generation = fork.generation()
+        self.mutex = allocate_lock()
+        self._queue: OrderedDict[AnyAsk, None] = OrderedDict()
+        self._offers: dict[AnyAsk, None] = {}
+        self._homes: dict[object, int] = {}
+        self._notes: deque[AnyAsk | None] = deque()
+        self._wakes: deque[Waiter] = deque()
+        self._purge_at = _PURGE_FROM
+
+
+def _is_ready(ask: AnyAsk) -> bool:
+    return ask.waiter is not None and ask.waiter.reach() is Reach.READY
+
+
+class LatchAsk(Ask[None]):
+    """Waits for a latch to open."""
+
+    __slots__ = ()
+
+    value = None
+
+
+class Latch(Line):
+    """A gate that is shut until it is opened, for everybody."""
+
+    __slots__ = ("_opened",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._opened = False
+
+    @property
+    def opened(self) -> bool:
+        """Whether waiting is over."""
+        return self._opened
+
+    def open(self) -> None:
+        """Let everybody through, from now on; never waits."""
+        self._opened = True
+        self.changed()
+
+    def take(self, ask: AnyAsk) -> bool:
+        """Let the ask through an open gate."""
+        return self._opened
+
+    def put_back(self, ask: AnyAsk) -> None:
+        """Do nothing: passing takes nothing."""

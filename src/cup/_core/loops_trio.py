@@ -1,0 +1,133 @@
+"""trio's loop, as `loops` sees it. Imported only where trio is loaded already."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import trio
+from trio import lowlevel
+from trio.lowlevel import Abort, current_task, in_trio_task, wait_task_rescheduled
+
+from . import fork
+from .loops import Loop, TaskWaiter
+from .wait import Reach
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_loops: dict[int, TrioLoop] = {}
+fork.on_fork(_loops.clear)
+
+in_task = in_trio_task
+
+
+class TrioLoop(Loop):
+    """One run of trio.
+
+    A system task of it performs what is deferred to the end of a batch, and tells when
+    the run is over: trio itself says so only by refusing to be woken.
+    """
+
+    __slots__ = ("_attendant", "_deferred", "_over", "_token")
+
+    name = "trio"
+
+    def __init__(self, token: lowlevel.TrioToken) -> None:
+        super().__init__()
+        key = id(token)
+        self._token = weakref.ref(token, lambda _: _loops.pop(key, None))
+        self._deferred: list[Callable[[], None]] = []
+        self._attendant: lowlevel.Task | None = None
+        self._over = False
+
+    def _notify(self, callback: Callable[[], None]) -> None:
+        token = self._token()
+        if token is None:
+            raise trio.RunFinishedError("the trio run is gone")
+        token.run_sync_soon(callback)
+
+    def is_here(self) -> bool:
+        """Tell whether the calling code runs on this loop."""
+        if not in_trio_task():
+            return False
+
+        return lowlevel.current_trio_token() is self._token()
+
+    def reach(self) -> Reach:
+        """Tell whether the run goes on, or is over."""
+        return Reach.GONE if self._over or self._token() is None else Reach.READY
+
+    def defer(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the next batch of tasks."""
+        self._deferred.append(callback)
+        attendant, self._attendant = self._attendant, None
+        if attendant is not None:
+            lowlevel.reschedule(attendant)
+
+    def make_waiter(self) -> TrioWaiter:
+        """Return a waiter for the task that runs now."""
+        return TrioWaiter(self)
+
+    async def attend(self) -> None:
+        """Perform what is deferred, until the run ends."""
+
+        def abort(_: object) -> Abort:
+            self._attendant = None
+            return Abort.SUCCEEDED
+
+        try:
+            while True:
+                while self._deferred:
+                    callbacks, self._deferred = self._deferred, []
+                    for callback in callbacks:
+                        callback()
+                self._attendant = current_task()
+                await wait_task_rescheduled(abort)
+        finally:
+            self._over = True
+
+
+class TrioWaiter(TaskWaiter):
+    """Parks one trio task."""
+
+    __slots__ = ("_task", "_woken")
+
+    def __init__(self, home: TrioLoop) -> None:
+        self.home = home
+        self._task: lowlevel.Task | None = None
+        self._woken = False
+
+    def set(self) -> None:
+        """Wake the task."""
+        self._woken = True
+        task, self._task = self._task, None
+        if task is not None:
+            lowlevel.reschedule(task)
+
+    def _abort(self, _: object) -> Abort:
+        self._task = None
+        return Abort.SUCCEEDED
+
+    async def wait(self, timeout: float | None) -> None:
+        """Park until woken, or for so many seconds."""
+        if self._woken:
+            await lowlevel.checkpoint()
+        elif timeout is None:
+            self._task = current_task()
+            await wait_task_rescheduled(self._abort)
+        else:
+            with trio.move_on_after(timeout):
+                self._task = current_task()
+                await wait_task_rescheduled(self._abort)
+        self._woken = False
+
+
+def current() -> TrioLoop:
+    """Return the trio run of the running task."""
+    token = lowlevel.current_trio_token()
+    loop = _loops.get(id(token))
+    if loop is None:
+        loop = _loops[id(token)] = TrioLoop(token)
+        lowlevel.spawn_system_task(loop.attend, name="cup: deferred calls")
+    return loop

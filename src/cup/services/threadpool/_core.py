@@ -1,0 +1,297 @@
+"""The pool itself: how it starts, changes, ends, and begins anew in a forked child.
+
+What changes the pool's life is under a mutex, which is never held while a thread starts
+and never needed to submit. Not here: how work reaches workers (`_core_staff`), and
+waiting, which the faces do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from cup._core import fork, lifecycle
+from cup._core.line import Line
+from cup._core.threads import join_all
+from cup._core.wait import Ask
+from cup.errors import PoolClosed
+
+from ._core_record import claim, describe
+from ._core_staff import Staff
+from ._core_stats import gather
+from .api import PoolState, PoolStats, StopReport
+
+if TYPE_CHECKING:
+    from ._core_record import Record
+    from ._core_settings import Settings
+    from ._core_worker import Worker
+
+__all__ = ["EndAsk", "PoolCore"]
+
+AFTER_SHUTDOWN = "cannot schedule new futures after shutdown"
+
+_cores: weakref.WeakSet[PoolCore] = weakref.WeakSet()
+
+
+class EndAsk(Ask[None]):
+    """Asks for the end of a pool: no worker left but those in `but`."""
+
+    __slots__ = ("but",)
+
+    what = "ThreadPool.stop"
+    value = None
+
+    def __init__(self, line: Line, but: Worker | None) -> None:
+        super().__init__(line)
+        self.but = but
+
+
+class Ended(Line):
+    """Where callers wait for the end of a pool."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: PoolCore) -> None:
+        super().__init__()
+        self._core = weakref.ref(core)
+
+    def take(self, ask: Ask[Any]) -> bool:
+        """Let the ask through when the pool has ended, but for its own worker."""
+        core = self._core()
+        if core is None:
+            return True
+
+        but = ask.but if isinstance(ask, EndAsk) else None
+        return core.ended_but_for(but)
+
+    def put_back(self, ask: Ask[Any]) -> None:
+        """Do nothing: passing takes nothing."""
+
+
+class PoolCore(Staff):
+    """The state of one pool, from its making to its end."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.ended = Ended(self)
+        _cores.add(self)
+        lifecycle.at_exit(lifecycle.Stage.POOLS, self)
+
+    def somebody_left(self) -> None:
+        """Tell who waits for the end of the pool."""
+        self.ended.changed()
+
+    def start_if_new(self) -> None:
+        """Start a pool that was never started; may be called in a signal handler."""
+        # A held mutex means that somebody starts it now, and will see what is queued.
+        if not self.started and self.refusing is None and not self.life.locked():
+            self.start()
+
+    def start(self) -> None:
+        """Make the pool take work, with its minimum of workers.
+
+        Raises:
+            PoolClosed: While it stops.
+        """
+        with self.life:
+            state = self.state()
+            if state is PoolState.RUNNING:
+                return
+
+            if state is PoolState.STOPPING:
+                raise PoolClosed(f"pool {self.name!r} is still stopping; wait for it")
+
+            if self.queue.room is not None and self.queue.room.closed:
+                self.queue.room.reopen()
+            self.numbers = itertools.count()
+            self.seats.extend(next(self.numbers) for _ in range(self.maximum))
+            self.requests.clear()
+            self.broken = self.refusing = None
+            self.draining = False
+            self.started = True
+            self.plain = self.queue.room is None and not lifecycle.exiting()
+        self._fill_up()
+
+    def _fill_up(self) -> None:
+        """Start workers up to the minimum, and for what is queued."""
+        while len(self.workers) < self.minimum and self.grow():
+            pass
+        self.rouse(len(self.queue))
+
+    def resize(self, minimum: int, maximum: int) -> None:
+        """Change how many workers there are; both bounds are checked by the caller."""
+        with self.life:
+            step = maximum - self.maximum
+            self.minimum, self.maximum = minimum, maximum
+            if not self.started or self.refusing is not None:
+                return
+
+            for _ in range(step):
+                self._add_seat()
+            for _ in range(-step):
+                self._remove_seat()
+        if self.requests:
+            self.wake_all()
+        self._fill_up()
+
+    def _add_seat(self) -> None:
+        try:
+            self.requests.remove(True)
+        except ValueError:
+            self.seats.append(next(self.numbers))
+
+    def _remove_seat(self) -> None:
+        try:
+            self.seats.pop()
+        except IndexError:
+            self.requests.append(True)
+
+    def start_one(self) -> bool:
+        """Start one more worker, if the maximum allows it."""
+        return self.grow()
+
+    def stop_one(self) -> bool:
+        """Let one worker go when it is free, if the minimum allows it."""
+        with self.life:
+            if len(self.workers) - len(self.requests) <= self.minimum:
+                return False
+
+            self.requests.append(False)
+        self.wake_all()
+        return True
+
+    def refuse(self) -> None:
+        """Take no more work; workers leave when the queue is empty."""
+        with self.life:
+            first = self.refusing is None
+            if first:
+                self.refusing = AFTER_SHUTDOWN
+                self.plain = False
+            if not self.started and first:
+                # Never started: workers are needed for what was queued before.
+                self.seats.extend(next(self.numbers) for _ in range(self.maximum))
+                self.started = True
+            self.draining = True
+        if self.queue.room is not None:
+            self.queue.room.close()
+        self.wake_all()
+        if not self.workers:
+            self.rouse(len(self.queue))
+        self.ended.changed()
+
+    def retire_all(self) -> None:
+        """Let the workers go when the queue is empty: nobody holds the pool any more."""
+        self.draining = True
+        self.wake_all()
+
+    def end_at_exit(self) -> None:
+        """Finish what is queued; late threads may still submit (see `lifecycle`)."""
+        self.plain = False
+        self.draining = True
+        self.wake_all()
+        if not self.daemon:
+            self.join()
+
+    def cancel_queued(self) -> int:
+        """Drop everything that has not started; returns how many that were."""
+        records: list[Record] = []
+        while True:
+            record = self.queue.take_oldest()
+            if record is None:
+                break
+            records.append(record)
+        self.marked = None
+        return sum(self._drop(record) for record in records)
+
+    def drop_oldest(self) -> None:
+        """Cancel the queued job that the policy gives up first."""
+        record = self.queue.take_oldest()
+        if record is not None:
+            self._drop(record)
+
+    def _drop(self, record: Record) -> bool:
+        sink = claim(record)
+        if sink is None:
+            self.queue.met_husk()
+            return False
+
+        self.cancelled.add()
+        if self.queue.room is not None:
+            self.queue.room.free()
+        try:
+            sink.drop()
+        except BaseException as error:  # noqa: BLE001 - a callback must not end us
+            self.report(error, "what was told of a cancelled job failed")
+        return True
+
+    def ended_but_for(self, but: Worker | None) -> bool:
+        """Tell whether no worker is left, not counting one that waits for this."""
+        others = [worker for worker in list(self.workers) if worker is not but]
+        return not others and not len(self.queue)
+
+    def join(self) -> None:
+        """Wait until the worker threads have ended, after their pool has."""
+        join_all([worker.thread for worker in list(self.workers)])
+
+    def vanish(self) -> None:
+        """Begin anew in a forked child: no workers, and what was queued is cancelled."""
+        running = list(self.running.values())
+        queued = [
+            record.pop()
+            for line in (self.queue.high, self.queue.normal, self.queue.low)
+            for record in line
+            if record
+        ]
+        for worker in self.workers:
+            worker.lost = True
+        state = self.state()
+        self.renew()
+        self.ended = Ended(self)
+        if state is not PoolState.NEW:
+            self.start_again(state)
+        for sink in (*running, *queued):
+            sink.vanish()
+
+    def start_again(self, state: PoolState) -> None:
+        """Take the state that the pool had in the parent, without its workers."""
+        self.started = True
+        if state is PoolState.RUNNING:
+            self.seats.extend(next(self.numbers) for _ in range(self.maximum))
+            self.plain = self.queue.room is None
+        else:
+            self.refusing = AFTER_SHUTDOWN
+            self.draining = True
+
+    def state(self) -> PoolState:
+        """Return where the pool is in its life."""
+        if self.broken is not None:
+            return PoolState.BROKEN
+
+        if self.refusing is not None:
+            over = not self.workers and not len(self.queue)
+            return PoolState.STOPPED if over else PoolState.STOPPING
+
+        return PoolState.RUNNING if self.started else PoolState.NEW
+
+    def report_of_stop(self, cancelled: int) -> StopReport:
+        """Say what a stop has done."""
+        running = [describe(sink) for sink in list(self.running.values())]
+        overdue = [describe(limited) for limited in list(self.overdue)]
+        return StopReport(
+            done=self.stats().done,
+            cancelled=cancelled,
+            still_running=(*running, *overdue),
+        )
+
+    def stats(self) -> PoolStats:
+        """Return the figures of this moment."""
+        return gather(self)
+
+
+def _vanish_all() -> None:
+    for core in list(_cores):
+        core.vanish()
+
+
+fork.on_fork(_vanish_all)

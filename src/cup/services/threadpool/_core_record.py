@@ -1,0 +1,177 @@
+"""The unit of the pool: a record of one call, and where its outcome goes.
+
+A record is a list `[function, context, args, kwargs, sink]`. Its last item is also its
+token: whoever pops it (one atomic step) owns the call, to run it or to drop it, and
+empties the list. So a call is run or dropped exactly once, without a lock, and a
+dropped one frees its arguments at once; the empty husk goes when a worker meets it.
+
+Only `submit` pays for a `Job`; other sinks are a loop's waiter, a callback, or nobody.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cup.errors import JobCancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+
+    from ._core_job import Owner
+    from ._core_staff import Staff
+
+__all__ = [
+    "CallbackSink",
+    "Nobody",
+    "Record",
+    "Sink",
+    "claim",
+    "describe",
+    "is_claimed",
+    "run_claimed",
+    "take_to_run",
+]
+
+Record = list[Any]
+"""Five items of five types, for speed; see the top of this module."""
+
+_WHOLE = 5
+
+
+class Sink(Protocol):
+    """Where the outcome of a call goes. Exactly one of the methods is called, once."""
+
+    def succeed(self, value: Any, /) -> None:
+        """Take what the function returned."""
+        ...
+
+    def fail(self, error: BaseException, /) -> None:
+        """Take what the function raised, or why it could not run."""
+        ...
+
+    def drop(self) -> None:
+        """Take it that the call was cancelled before it started."""
+        ...
+
+    def vanish(self) -> None:
+        """Take it that this is a forked child, where the call does not exist.
+
+        Called inside the fork: wake nobody, and call nothing of a user.
+        """
+        ...
+
+
+def claim(record: Record) -> Sink | None:
+    """Take the call, not to run it; None if somebody else has taken it."""
+    try:
+        sink: Sink = record.pop()
+    except IndexError:
+        return None
+
+    record.clear()
+    return sink
+
+
+def take_to_run(record: Record) -> Sink | None:
+    """Take the call, to run it with `run_claimed`; None if it was taken."""
+    try:
+        sink: Sink = record.pop()
+    except IndexError:
+        return None
+
+    return sink
+
+
+def run_claimed(owner: Owner, sink: Sink, record: Record) -> None:
+    """Run a call outside of a worker's loop, and tell its sink."""
+    fn, context, args, kwargs = record
+    record.clear()
+    tell: Callable[[Any], None]
+    outcome: object
+    try:
+        outcome = context.run(fn, *args, **kwargs)
+    except BaseException as error:  # noqa: BLE001 - it goes to who waits
+        tell, outcome = sink.fail, error
+    else:
+        tell = sink.succeed
+    try:
+        tell(outcome)
+    except BaseException as error:  # noqa: BLE001 - a callback must not end us
+        owner.report(error, "what was told of a job's end failed")
+
+
+def describe(sink: object) -> str:
+    """Return the name of what runs for a sink, as far as it is known."""
+    return str(getattr(sink, "label", type(sink).__name__))
+
+
+def is_claimed(record: Record) -> bool:
+    """Tell whether the call was started or dropped."""
+    return len(record) < _WHOLE
+
+
+class Nobody:
+    """The sink of a call that nobody waits for: its exception is reported."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    def succeed(self, value: object, /) -> None:
+        """Forget the result."""
+
+    def fail(self, error: BaseException, /) -> None:
+        """Report the exception."""
+        self._owner.report(error, "a posted job failed")
+
+    def drop(self) -> None:
+        """Forget the call."""
+
+    def vanish(self) -> None:
+        """Forget the call."""
+
+
+class CallbackSink:
+    """Calls `callback(True, result)` or `callback(False, error)`, in the job's context.
+
+    It is called in a worker: a dropped call leaves a record that does so.
+    """
+
+    __slots__ = ("_callback", "_context", "_core")
+
+    def __init__(
+        self,
+        core: Staff,
+        callback: Callable[[bool, Any], object],
+        context: Context,
+    ) -> None:
+        self._core = core
+        self._callback = callback
+        self._context = context
+
+    def succeed(self, value: object, /) -> None:
+        """Call back with the result."""
+        self._call(True, value)
+
+    def fail(self, error: BaseException, /) -> None:
+        """Call back with the exception."""
+        self._call(False, error)
+
+    def drop(self) -> None:
+        """Have a worker call back with a `JobCancelled`."""
+        error = JobCancelled("the job was cancelled before it started")
+        arguments = (False, error)
+        self._core.run_anyway(
+            [self._callback, self._context, arguments, {}, self._core.nobody]
+        )
+
+    def vanish(self) -> None:
+        """Forget the call: its callback belongs to the parent."""
+
+    def _call(self, ok: bool, outcome: object) -> None:
+        try:
+            self._context.run(self._callback, ok, outcome)
+        except BaseException as error:  # noqa: BLE001 - never the worker's end
+            self._core.report(error, "the callback of a job failed")

@@ -1,0 +1,221 @@
+"""A stream of calls: one function over many items, with so many in flight.
+
+It serves `map` and `each` in both colours: a worker that finishes a call wakes the one
+consumer, if that waits. Results come in the order of the items, or as they come.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cup._core.line import Line
+from cup._core.wait import Ask
+from cup.errors import JobCancelled, JobTimeout
+
+from ._core_record import claim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cup.errors import WaitTimeout
+
+    from ._core import PoolCore
+    from ._core_record import Record
+
+__all__ = ["Cell", "NextAsk", "Stream"]
+
+T = TypeVar("T")
+
+
+class Cell(Generic[T]):
+    """The outcome of one call of a stream, and the sink of its record."""
+
+    __slots__ = ("done", "error", "record", "stream", "value")
+
+    record: Record
+    value: T
+
+    def __init__(self, stream: Stream[T]) -> None:
+        self.stream: Stream[T] | None = stream
+        self.done = False
+        self.error: BaseException | None = None
+
+    def succeed(self, value: T, /) -> None:
+        """Take the result."""
+        self.value = value
+        self._arrive()
+
+    def fail(self, error: BaseException, /) -> None:
+        """Take the exception."""
+        self.error = error
+        self._arrive()
+
+    def drop(self) -> None:
+        """Take it that the call was cancelled."""
+        self.fail(JobCancelled("the job was cancelled before it started"))
+
+    def vanish(self) -> None:
+        """Take it that the call does not exist in this forked child."""
+        self.error = JobCancelled("the job belongs to the parent of this process")
+        self.done = True
+
+    def _arrive(self) -> None:
+        stream, self.stream = self.stream, None
+        self.done = True  # before the consumer is looked for, who sets and then looks
+        if stream is not None:
+            stream.arrived(self)
+
+    def outcome(self) -> T:
+        """Return the result or raise the exception."""
+        if self.error is not None:
+            try:
+                raise self.error
+            finally:
+                del self  # no cycle through the traceback
+
+        return self.value
+
+
+class NextAsk(Ask[None]):
+    """Asks for the next outcome of a stream."""
+
+    __slots__ = ()
+
+    what = "the next result of ThreadPool.map"
+    value = None
+
+    def timed_out(self, timeout: float) -> WaitTimeout:
+        """Return the error of `map` whose time-out is over."""
+        return JobTimeout(
+            f"a result did not come in time ({timeout} s left for it)", timeout=timeout
+        )
+
+
+class Stream(Line, Generic[T]):
+    """Calls in flight, for one consumer.
+
+    Args:
+        core: The pool.
+        fn: What is called.
+        calls: The positional arguments of each call.
+        ordered: Whether outcomes come in the order of the calls.
+        limit: How many calls may be in flight or wait to be consumed; None for all.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_awaited",
+        "_calls",
+        "_cells",
+        "_core",
+        "_flying",
+        "_fn",
+        "_limit",
+        "_ordered",
+        "exhausted",
+    )
+
+    def __init__(
+        self,
+        core: PoolCore,
+        fn: Callable[..., T],
+        calls: Iterator[tuple[Any, ...]],
+        *,
+        ordered: bool,
+        limit: int | None,
+    ) -> None:
+        super().__init__()
+        self._core = core
+        self._fn = fn
+        self._calls = calls
+        self._ordered = ordered
+        self._limit = limit
+        self._cells: deque[Cell[T]] = deque()  # in order, where order is asked for
+        self._flying: set[Cell[T]] = set()  # else
+        self._arrived: deque[Cell[T]] = deque()
+        self._awaited = False
+        self.exhausted = False
+
+    def next_records(self) -> Iterator[Record]:
+        """Yield the records that may be queued now."""
+        while not self.exhausted:
+            if self._limit is not None and self.in_flight() >= self._limit:
+                return
+
+            try:
+                args = next(self._calls)
+            except StopIteration:
+                self.exhausted = True
+                return
+
+            cell = Cell(self)
+            cell.record = [self._fn, copy_context(), args, {}, cell]
+            if self._ordered:
+                self._cells.append(cell)
+            else:
+                self._flying.add(cell)
+            yield cell.record
+
+    def arrived(self, cell: Cell[T]) -> None:
+        """Note an outcome; called by workers."""
+        if not self._ordered:
+            self._arrived.append(cell)
+        if self._awaited:
+            self.changed()
+
+    def head(self) -> Cell[T] | None:
+        """Return the outcome that is next, if it is there."""
+        if not self._ordered:
+            return self._arrived[0] if self._arrived else None
+
+        cell = self._cells[0] if self._cells else None
+        return cell if cell is not None and cell.done else None
+
+    def pop(self) -> Cell[T] | None:
+        """Remove and return the outcome that is next, if it is there."""
+        cell = self.head()
+        if cell is None:
+            return None
+
+        if self._ordered:
+            self._cells.popleft()
+        else:
+            self._arrived.popleft()
+            self._flying.remove(cell)
+        return cell
+
+    def in_flight(self) -> int:
+        """Return the number of calls that were queued and not consumed."""
+        return len(self._cells) if self._ordered else len(self._flying)
+
+    def ask(self) -> NextAsk:
+        """Return what to wait for when `pop` had nothing."""
+        if self._ordered:
+            # In a job of the same full pool nobody else would ever run it.
+            self._core.run_here(self._cells[0].record)
+        self._awaited = True
+        return NextAsk(self)
+
+    def got(self) -> None:
+        """Note that the consumer does not wait any more."""
+        self._awaited = False
+
+    def cancel(self) -> None:
+        """Take back what has not started."""
+        self.exhausted = True
+        for cell in (*self._cells, *self._flying):
+            cell.stream = None
+            sink = claim(cell.record)
+            if sink is not None:
+                self._core.withdrew(sink)
+        self._cells.clear()
+        self._flying.clear()
+
+    def take(self, ask: Ask[Any]) -> bool:
+        """Let the consumer through when there is something for it."""
+        return self.head() is not None
+
+    def put_back(self, ask: Ask[Any]) -> None:
+        """Do nothing: the consumer takes the outcome itself."""
