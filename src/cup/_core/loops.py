@@ -14,6 +14,7 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
+from anyio import sleep
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from cup.errors import LoopGone
@@ -22,9 +23,17 @@ from .clock import check_timeout
 from .wait import SLICE, Ask, Reach, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import threading
+    from collections.abc import Awaitable, Callable, Iterable
 
-__all__ = ["Loop", "TaskWaiter", "ablock", "current_loop"]
+__all__ = [
+    "Loop",
+    "TaskWaiter",
+    "ablock",
+    "current_loop",
+    "wait_until",
+    "wait_until_dead",
+]
 
 T = TypeVar("T")
 
@@ -121,11 +130,21 @@ class Loop:
         self._spent += 1
         now = monotonic()
         if self._spent < _BUDGET and now - self._since < _BUDGET_SECONDS:
-            await checkpoint_if_cancelled()
+            await self.check_cancelled()
         else:
             await checkpoint()
             self._spent = 0
             self._since = monotonic()
+
+    @property
+    def must_check(self) -> bool:
+        """Whether a task may have been cancelled in a way that only a look shows."""
+        return True
+
+    async def check_cancelled(self) -> None:
+        """Raise if the running task is cancelled, without yielding else."""
+        if self.must_check:
+            await checkpoint_if_cancelled()
 
     def _notify(self, callback: Callable[[], None]) -> None:
         """Call `callback` on the loop soon; RuntimeError if the loop is closed."""
@@ -143,6 +162,10 @@ class Loop:
         """Call `callback` once the tasks that are ready now have run."""
         raise NotImplementedError
 
+    def spawn(self, main: Callable[[], Awaitable[None]]) -> None:
+        """Run `main` in a task of its own, which must not raise."""
+        raise NotImplementedError
+
     def make_waiter(self) -> TaskWaiter:
         """Return a waiter for the task that runs now."""
         raise NotImplementedError
@@ -156,19 +179,35 @@ def current_loop() -> Loop:
     """
     # trio first: asyncio may be its host (guest mode), never the other way round.
     if "trio" in _modules:
-        from . import loops_trio  # noqa: PLC0415 - trio is not a dependency
-
-        if loops_trio.in_task():
-            return loops_trio.current()
+        loop = _finder("trio")()
+        if loop is not None:
+            return loop
 
     if "asyncio" in _modules:
-        from . import loops_asyncio  # noqa: PLC0415 - trio programs do not need it
-
-        loop = loops_asyncio.current()
+        loop = _finder("asyncio")()
         if loop is not None:
             return loop
 
     raise LoopGone("no event loop runs here; await this from asyncio or trio")
+
+
+_finders: dict[str, Callable[[], Loop | None]] = {}
+
+
+def _finder(name: str) -> Callable[[], Loop | None]:
+    """Return what finds the running loop of a library that is loaded already."""
+    finder = _finders.get(name)
+    if finder is None:
+        if name == "trio":
+            from . import loops_trio  # noqa: PLC0415 - trio is not a dependency
+
+            finder = loops_trio.current
+        else:
+            from . import loops_asyncio  # noqa: PLC0415 - not every program needs it
+
+            finder = loops_asyncio.current
+        _finders[name] = finder
+    return finder
 
 
 async def ablock(ask: Ask[T], timeout: float | None = None) -> T:
@@ -209,6 +248,31 @@ async def ablock(ask: Ask[T], timeout: float | None = None) -> T:
         raise ask.timed_out(0 if timeout is None else timeout)
 
     return ask.value
+
+
+async def wait_until(
+    done: Callable[[], bool], waiter: TaskWaiter, timeout: float | None = None
+) -> bool:
+    """Wait on this task until `done()`, which whoever makes it so tells the waiter.
+
+    Returns:
+        What `done()` says in the end; False if the time is over.
+    """
+    deadline = None if timeout is None else monotonic() + timeout
+    while not done():
+        left = None if deadline is None else deadline - monotonic()
+        if left is not None and left <= 0:
+            return False
+
+        await waiter.wait(left)
+    return True
+
+
+async def wait_until_dead(threads: Iterable[threading.Thread]) -> None:
+    """Wait on this task for threads that have nothing left to do but end."""
+    for thread in threads:
+        while thread.is_alive():
+            await sleep(0.0002)
 
 
 async def _wait(ask: Ask[T], waiter: TaskWaiter, deadline: float | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import weakref
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from .loops import Loop, TaskWaiter
 from .wait import Reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 _get_running_loop = asyncio._get_running_loop  # noqa: SLF001 - 5 times cheaper than the public name
 
@@ -22,7 +23,7 @@ fork.on_fork(_loops.clear)
 class AsyncioLoop(Loop):
     """One asyncio loop. Holds it weakly: a dead loop takes its entry along."""
 
-    __slots__ = ("_deferred", "_native")
+    __slots__ = ("_native", "_tasks")
 
     name = "asyncio"
 
@@ -30,7 +31,7 @@ class AsyncioLoop(Loop):
         super().__init__()
         key = id(native)
         self._native = weakref.ref(native, lambda _: _loops.pop(key, None))
-        self._deferred: list[Callable[[], None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop holds them weakly
 
     @property
     def native(self) -> asyncio.AbstractEventLoop:
@@ -42,6 +43,11 @@ class AsyncioLoop(Loop):
 
     def _notify(self, callback: Callable[[], None]) -> None:
         self.native.call_soon_threadsafe(callback)
+
+    @property
+    def must_check(self) -> bool:
+        """Whether cancel scopes of anyio can exist: its backend is loaded then."""
+        return "anyio._backends._asyncio" in sys.modules
 
     def is_here(self) -> bool:
         """Tell whether the calling code runs on this loop."""
@@ -60,36 +66,53 @@ class AsyncioLoop(Loop):
         """Call `callback` in the next iteration of the loop."""
         self.native.call_soon(callback)
 
+    def spawn(self, main: Callable[[], Awaitable[None]]) -> None:
+        """Run `main` in a task of its own, which must not raise."""
+
+        async def run() -> None:
+            await main()
+
+        task = self.native.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def make_waiter(self) -> AsyncioWaiter:
         """Return a waiter for the task that runs now."""
-        return AsyncioWaiter(self)
+        return AsyncioWaiter(self, self.native)
 
 
 class AsyncioWaiter(TaskWaiter):
     """Parks one asyncio task on a future of its loop."""
 
-    __slots__ = ("_future",)
+    __slots__ = ("_future", "_native", "_woken")
 
-    def __init__(self, home: AsyncioLoop) -> None:
+    def __init__(self, home: AsyncioLoop, native: asyncio.AbstractEventLoop) -> None:
         self.home = home
-        self._future: asyncio.Future[None] = home.native.create_future()
+        self._native = native
+        self._future: asyncio.Future[None] | None = None
+        self._woken = False
 
     def set(self) -> None:
         """Wake the task."""
-        if not self._future.done():
-            self._future.set_result(None)
+        self._woken = True
+        future = self._future
+        if future is not None and not future.done():
+            future.set_result(None)
 
     async def wait(self, timeout: float | None) -> None:
         """Park until woken, or for so many seconds."""
-        future = self._future
-        loop = future.get_loop()
-        timer = None if timeout is None else loop.call_later(timeout, self.set)
-        try:
-            await future
-        finally:
-            if timer is not None:
-                timer.cancel()
-        self._future = loop.create_future()
+        if not self._woken:
+            native = self._native
+            future = self._future = native.create_future()
+            if timeout is None:
+                await future
+            else:
+                timer = native.call_later(timeout, self.set)
+                try:
+                    await future
+                finally:
+                    timer.cancel()
+        self._woken = False
 
 
 def current() -> AsyncioLoop | None:

@@ -14,12 +14,10 @@ from .loops import Loop, TaskWaiter
 from .wait import Reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 _loops: dict[int, TrioLoop] = {}
 fork.on_fork(_loops.clear)
-
-in_task = in_trio_task
 
 
 class TrioLoop(Loop):
@@ -64,6 +62,10 @@ class TrioLoop(Loop):
         attendant, self._attendant = self._attendant, None
         if attendant is not None:
             lowlevel.reschedule(attendant)
+
+    def spawn(self, main: Callable[[], Awaitable[None]]) -> None:
+        """Run `main` in a task of its own, which must not raise."""
+        lowlevel.spawn_system_task(main, name="cup: a call from a thread")
 
     def make_waiter(self) -> TrioWaiter:
         """Return a waiter for the task that runs now."""
@@ -123,8 +125,11 @@ class TrioWaiter(TaskWaiter):
         self._woken = False
 
 
-def current() -> TrioLoop:
+def current() -> TrioLoop | None:
     """Return the trio run of the running task."""
+    if not in_trio_task():
+        return None
+
     token = lowlevel.current_trio_token()
     loop = _loops.get(id(token))
     if loop is None:

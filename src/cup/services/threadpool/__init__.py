@@ -5,7 +5,8 @@
 | `ThreadPool`   | `AsyncThreadPool`   | `ThreadPoolAPI`, `AsyncThreadPoolAPI` |
 | `Job`          | `AsyncJob`          | `concurrent.futures.Future`           |
 | `PoolExecutor` |                     | `ThreadPoolExecutor`                  |
-| `current_job`, `run_in_loop`, `await_in_loop`: inside of jobs |  |            |
+| `run_in` runs in any executor; inside of jobs there are `current_job`,         |
+| `check_cancelled`, `run_in_loop` and `await_in_loop`                           |
 
 One pool serves both: `pool.aio` is its face for tasks, `apool.sync` that for threads.
 """
@@ -46,23 +47,25 @@ __all__ = [
     "Urgency",
     "WhenFull",
     "await_in_loop",
+    "check_cancelled",
     "current_job",
+    "run_in",
     "run_in_loop",
 ]
 
 if TYPE_CHECKING:
-    from .aio import AsyncJob, AsyncPoolView, AsyncThreadPool
+    from .aio import AsyncJob, AsyncPoolView, AsyncThreadPool, run_in
     from .drop_in import PoolExecutor
-    from .inside import await_in_loop, current_job, run_in_loop
+    from .inside import await_in_loop, check_cancelled, current_job, run_in_loop
 else:
 
     def __getattr__(name: str) -> object:
         # Literal imports: typos stay visible and freezing tools find the modules.
-        if name in {"AsyncJob", "AsyncPoolView", "AsyncThreadPool"}:
+        if name in {"AsyncJob", "AsyncPoolView", "AsyncThreadPool", "run_in"}:
             from . import aio as module
         elif name == "PoolExecutor":
             from . import drop_in as module
-        elif name in {"await_in_loop", "current_job", "run_in_loop"}:
+        elif name in {"await_in_loop", "check_cancelled", "current_job", "run_in_loop"}:
             from . import inside as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ waiting, which the faces do.
 from __future__ import annotations
 
 import itertools
+import logging
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["EndAsk", "PoolCore"]
 
 AFTER_SHUTDOWN = "cannot schedule new futures after shutdown"
+
+_log = logging.getLogger("cup.threadpool")
 
 _cores: weakref.WeakSet[PoolCore] = weakref.WeakSet()
 
@@ -108,7 +111,7 @@ class PoolCore(Staff):
             self.seats.extend(next(self.numbers) for _ in range(self.maximum))
             self.requests.clear()
             self.broken = self.refusing = None
-            self.draining = False
+            self.draining = self.forced = False
             self.started = True
             self.plain = self.queue.room is None and not lifecycle.exiting()
         self._fill_up()
@@ -195,6 +198,7 @@ class PoolCore(Staff):
 
     def cancel_queued(self) -> int:
         """Drop everything that has not started; returns how many that were."""
+        self.forced = True
         records: list[Record] = []
         while True:
             record = self.queue.take_oldest()
@@ -203,6 +207,11 @@ class PoolCore(Staff):
             records.append(record)
         self.marked = None
         return sum(self._drop(record) for record in records)
+
+    def report_overstay(self) -> None:
+        """Tell that jobs run on after the grace of an `async with`."""
+        names = ", ".join(self.report_of_stop(0).still_running)
+        _log.warning("pool %r was left while jobs still run: %s", self.name, names)
 
     def drop_oldest(self) -> None:
         """Cancel the queued job that the policy gives up first."""

@@ -56,6 +56,11 @@ class Face:
         return face
 
     @property
+    def core(self) -> PoolCore:
+        """The pool itself, for this package."""
+        return self._core
+
+    @property
     def name(self) -> str:
         """The name of the pool."""
         return self._core.name

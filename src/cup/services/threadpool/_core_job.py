@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from cup._core import wait
 from cup._core.gil import MUTEX_PATHS
-from cup._core.park import LockParker, Parker, borrow, give_back
+from cup._core.park import LockParker, borrow, give_back
 from cup.errors import JobCancelled, JobTimeout
 
 from ._core_record import claim, is_claimed
@@ -65,6 +65,14 @@ class Owner(Protocol):
 
     def report(self, error: BaseException, what: str) -> None:
         """Tell of an exception that nobody else will see."""
+        ...
+
+
+class Wakeable(Protocol):
+    """A thread or a task that waits for the end of a job."""
+
+    def wake(self) -> object:
+        """Wake it: thread-safe, never blocks."""
         ...
 
 
@@ -288,7 +296,7 @@ class Job(Future[T]):
         fields = self.__dict__
         if fields.setdefault("_state", state) != state:
             self._end_under_condition(state)
-        parked: deque[Parker] | None = fields.get("_parked")
+        parked: deque[Wakeable] | None = fields.get("_parked")
         if parked is not None:
             _wake_all(parked)
         callbacks = fields.get("_callbacks")
@@ -346,10 +354,8 @@ class Job(Future[T]):
 
     def _park(self, deadline: float | None) -> bool:
         """Park the calling thread until the end; False if the deadline came first."""
-        parked: deque[Parker] = self.__dict__.setdefault("_parked", deque())
         parker = borrow() if deadline is None else LockParker()
-        parked.append(parker)
-        # Added first, looked at second, as with callbacks.
+        self.add_waiter(parker)
         try:
             while not self.done():
                 if not wait.park(parker, deadline):
@@ -357,22 +363,27 @@ class Job(Future[T]):
                 if deadline is None and self.done():
                     give_back(parker)  # its one wake has come
         finally:
-            _forget(parked, parker)
+            self.remove_waiter(parker)
         return True
 
+    def add_waiter(self, waiter: Wakeable) -> None:
+        """Have a thread or task woken at the end; it looks at `done` afterwards."""
+        parked: deque[Wakeable] = self.__dict__.setdefault("_parked", deque())
+        parked.append(waiter)
 
-def _wake_all(parked: deque[Parker]) -> None:
-    """Wake each parked thread once."""
+    def remove_waiter(self, waiter: Wakeable) -> None:
+        """Forget a waiter, unless it is being woken."""
+        try:
+            self.__dict__["_parked"].remove(waiter)
+        except ValueError:
+            pass
+
+
+def _wake_all(parked: deque[Wakeable]) -> None:
+    """Wake each waiter once."""
     while parked:
         try:
-            parked.popleft().wake()
+            waiter = parked.popleft()
         except IndexError:
             return
-
-
-def _forget(parked: deque[Parker], parker: Parker) -> None:
-    """Take a parker out, unless somebody is waking it."""
-    try:
-        parked.remove(parker)
-    except ValueError:
-        pass
+        waiter.wake()

@@ -81,15 +81,15 @@ class Limited:
         "_limits",
         "_mutex",
         "_record",
-        "_sink",
         "_worker",
+        "inner",
     )
 
     def __init__(self, core: PoolCore, record: Record, limits: Limits) -> None:
         self._core = core
         self._limits = limits
         self._record = record
-        self._sink: Sink = record[4]
+        self.inner: Sink = record[4]
         self._worker: Worker | None = None
         self._mutex = allocate_lock()
         self._ended = False
@@ -136,7 +136,7 @@ class Limited:
 
         timeout = self._limits.queue_timeout
         self._core.withdrew(self)
-        self._sink.fail(
+        self.inner.fail(
             QueueTimeout(
                 f"the job was not started within its queue_timeout of {timeout} s; "
                 f"pool {self._core.name!r} is too busy",
@@ -156,7 +156,7 @@ class Limited:
         if self._worker is not None:
             self._core.give_up(self._worker)
         timeout = self._limits.run_timeout
-        self._sink.fail(
+        self.inner.fail(
             RunTimeout(
                 f"the job has not ended within its run_timeout of {timeout} s; "
                 f"it goes on, and its result will be dropped",
@@ -167,18 +167,18 @@ class Limited:
     def succeed(self, value: Any, /) -> None:
         """Pass the result on, unless the job was late."""
         if not self._expired:
-            self._sink.succeed(value)
+            self.inner.succeed(value)
 
     def fail(self, error: BaseException, /) -> None:
         """Pass the exception on, unless the job was late."""
         if not self._expired:
-            self._sink.fail(error)
+            self.inner.fail(error)
 
     def drop(self) -> None:
         """Pass on that the job was cancelled."""
         self.forget()
-        self._sink.drop()
+        self.inner.drop()
 
     def vanish(self) -> None:
         """Pass on that this is a forked child."""
-        self._sink.vanish()
+        self.inner.vanish()

@@ -19,7 +19,14 @@ from .api import WhenFull
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["UNSET", "Settings", "Unset", "check_bounds", "make_settings"]
+__all__ = [
+    "UNSET",
+    "Settings",
+    "Unset",
+    "check_at_least_one",
+    "check_bounds",
+    "make_settings",
+]
 
 _number = itertools.count(1)
 
@@ -148,6 +155,13 @@ def check_bounds(minimum: int, maximum: int) -> None:
 
     if minimum > maximum:
         raise InvalidValue(f"minthreads={minimum} is above maxthreads={maximum}")
+
+
+def check_at_least_one(name: str, value: int) -> None:
+    """Refuse what is not a whole number above zero."""
+    _check_int(name, value)
+    if value < 1:
+        raise InvalidValue(f"{name} must be 1 or more, not {value}")
 
 
 def _check_int(name: str, value: object) -> None:

@@ -28,7 +28,7 @@ from ._core_limits import Limited
 from ._core_queue import JobQueue
 from ._core_record import Nobody, Record, Sink, claim, run_claimed, take_to_run
 from ._core_stats import Tally, Totals
-from ._core_worker import Worker
+from ._core_worker import Worker, worker_here
 from .api import Urgency
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cup._core.park import Parker
 
     from ._core_settings import Settings
+    from .aio_call import Outbox
 
 __all__ = ["AFTER_EXIT", "Staff"]
 
@@ -88,12 +89,14 @@ class Staff:
         self.plain = False
         self.started = False
         self.draining = False
+        self.forced = False
         self.refusing: str | None = None
         self.broken: str | None = None
         self.cancelled = Tally()
         self.refused = Tally()
         self.late = Tally()
         self.overdue: dict[Limited, Worker | None] = {}
+        self.outboxes: dict[object, Outbox] = {}
         self.past = Totals()
         self.life = allocate_lock()
         self.roster = allocate_lock()
@@ -165,16 +168,24 @@ class Staff:
         parker.wake()
 
     def enqueue_all(self, records: list[Record]) -> None:
-        """Queue many records of normal urgency at once; see `enqueue`."""
+        """Queue many records of normal urgency at once; see `enqueue`.
+
+        When it raises, the caller takes back what it can still `claim`.
+        """
         if not stamp[0]:
             fork.generation()
         if not self.plain:
             self.admit()
         self.queue.normal.extend(records)
         if not self.plain:
-            for record in records:
-                self._check_again(record)
-        self.rouse(len(records))
+            self.admit()
+        try:
+            self.rouse(len(records))
+        except RuntimeError as error:
+            if not self.workers:
+                raise PoolError(
+                    f"pool {self.name!r} cannot start a thread: {error}"
+                ) from error
 
     def rouse(self, jobs: int) -> None:
         """See to it that queued work is run, after `jobs` records were queued at once."""
@@ -335,11 +346,8 @@ class Staff:
 
     def here(self) -> Worker | None:
         """Return the worker that the calling thread is, if it is one of this pool."""
-        thread = threading.current_thread()
-        for worker in list(self.workers):
-            if worker.thread is thread:
-                return worker
-        return None
+        worker = worker_here()
+        return worker if worker in self.workers else None
 
     def run_here(self, record: Record) -> bool:
         """Run a queued record in the calling worker, if waiting would never end.

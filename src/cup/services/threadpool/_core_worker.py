@@ -11,6 +11,7 @@ submits the next job finds it free.
 
 from __future__ import annotations
 
+from _thread import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,17 @@ if TYPE_CHECKING:
     from ._core import PoolCore
     from ._core_record import Sink
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "worker_here"]
 
 _SAMPLE = 7  # a mask: one job in eight is timed
+
+
+_workers: dict[int, Worker] = {}
+
+
+def worker_here() -> Worker | None:
+    """Return the worker that the calling thread is."""
+    return _workers.get(get_ident())
 
 
 class Worker(Totals):
@@ -41,11 +50,11 @@ class Worker(Totals):
         keeps_seat: Whether the pool may have another worker once it has left.
     """
 
-    __slots__ = ("_core", "_parker", "keeps_seat", "lost", "number", "thread")
+    __slots__ = ("_parker", "core", "keeps_seat", "lost", "number", "thread")
 
     def __init__(self, core: PoolCore, number: int) -> None:
         super().__init__()
-        self._core = core
+        self.core = core
         self._parker = make_parker()
         self.number = number
         self.lost = False
@@ -55,7 +64,14 @@ class Worker(Totals):
         )
 
     def _run(self) -> None:
-        core = self._core
+        _workers[get_ident()] = self
+        try:
+            self._live()
+        finally:
+            del _workers[get_ident()]
+
+    def _live(self) -> None:
+        core = self.core
         if not core.initialise():
             core.leave(self)
             return
@@ -71,7 +87,7 @@ class Worker(Totals):
 
     def _work(self) -> None:
         """Run records until it is time to leave."""
-        core = self._core
+        core = self.core
         queue = core.queue
         pop = queue.normal.popleft
         room = queue.room
@@ -132,30 +148,30 @@ class Worker(Totals):
 
     def _succeed(self, sink: Sink, value: Any) -> None:
         self.done += 1
-        self._core.running.pop(self, None)
+        self.core.running.pop(self, None)
         if self.gone():
             return
 
         try:
             sink.succeed(value)
         except BaseException as error:  # noqa: BLE001 - a callback must not end us
-            self._core.report(error, "what was told of a job's end failed")
+            self.core.report(error, "what was told of a job's end failed")
 
     def _fail(self, sink: Sink, error: BaseException) -> None:
         self.done += 1
         self.failed += 1
-        self._core.running.pop(self, None)
+        self.core.running.pop(self, None)
         if self.gone():
             return
 
         try:
             sink.fail(error)
         except BaseException as second:  # noqa: BLE001 - a callback must not end us
-            self._core.report(second, "what was told of a job's end failed")
+            self.core.report(second, "what was told of a job's end failed")
 
     def _await_work(self) -> bool:
         """Park until there may be work; False when it is time to leave."""
-        core = self._core
+        core = self.core
         if core.dismiss(self) or (core.draining and not core.queue.has_work()):
             return False
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from typing_extensions import ParamSpec
 
@@ -176,18 +176,6 @@ class _Common(Protocol):
 
     def start(self) -> None: ...
 
-    def add_1job(
-        self, func: Callable[P, object], *args: P.args, **kwargs: P.kwargs
-    ) -> None: ...
-
-    def add_1job_with_callback(
-        self,
-        result_callback: Callable[..., object],
-        func: Callable[P, object],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> None: ...
-
     def resize(
         self, minthreads: int | None = None, maxthreads: int | None = None
     ) -> None: ...
@@ -243,6 +231,18 @@ class AsyncThreadPoolAPI(_Common, Protocol):
 
     async def post(
         self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None: ...
+
+    async def add_1job(
+        self, func: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    ) -> None: ...
+
+    async def add_1job_with_callback(
+        self,
+        result_callback: Callable[[bool, Any], object],
+        func: Callable[P, object],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> None: ...
 
     async def run(

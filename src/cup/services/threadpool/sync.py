@@ -15,7 +15,7 @@ from typing_extensions import ParamSpec, Self
 from cup._core.clock import check_timeout
 from cup._core.threads import join_all
 from cup._core.wait import block
-from cup.errors import InvalidType, InvalidValue, WaitTimeout
+from cup.errors import InvalidType, WaitTimeout
 
 from ._core import EndAsk
 from ._core_handle import Face, Handle
@@ -24,7 +24,7 @@ from ._core_job import Job
 from ._core_limits import check_limits
 from ._core_queue import RoomAsk
 from ._core_record import CallbackSink, Record
-from ._core_settings import UNSET, Unset, make_settings
+from ._core_settings import UNSET, Unset, check_at_least_one, make_settings
 from ._core_stream import Stream
 from .api import Limits, OnCancel, StopReport, Urgency, WhenFull
 
@@ -186,15 +186,15 @@ class PoolView(Face):
             InvalidValue: If `buffersize` or `chunksize` is below 1.
         """
         if buffersize is not None:
-            _check_at_least_one("buffersize", buffersize)
-        _check_at_least_one("chunksize", chunksize)
+            check_at_least_one("buffersize", buffersize)
+        check_at_least_one("chunksize", chunksize)
         deadline = None if timeout is None else monotonic() + timeout
         stream = Stream(
             self._core,
             fn,
             zip(*iterables),
             ordered=True,
-            limit=buffersize,  # noqa: B905 - as the standard library's map
+            limit=buffersize,
         )
         self._feed(stream)
         return self._results(stream, deadline)
@@ -228,7 +228,7 @@ class PoolView(Face):
             InvalidValue: If `limit` is below 1.
         """
         limit = 2 * self._core.maximum if limit is None else limit
-        _check_at_least_one("limit", limit)
+        check_at_least_one("limit", limit)
         calls = ((item,) for item in items)
         stream = Stream(self._core, fn, calls, ordered=ordered, limit=limit)
         return self._results(stream, None)
@@ -468,14 +468,6 @@ class ThreadPool(PoolView, Executor):
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def _check_at_least_one(name: str, value: int) -> None:
-    if not isinstance(value, int):
-        raise InvalidType(f"{name} must be an int, not {value!r}")
-
-    if value < 1:
-        raise InvalidValue(f"{name} must be 1 or more, not {value}")
 
 
 if TYPE_CHECKING:
