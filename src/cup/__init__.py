@@ -16,18 +16,19 @@ else:
 
     def __getattr__(name: str) -> object:
         # Literal imports: typos stay visible and freezing tools find the modules.
+        # Not `from . import`: that asks this very function again.
         if name == "err":
-            from . import err as module
+            import cup.err as module
         elif name == "errors":
-            from . import errors as module
+            import cup.errors as module
         elif name == "log":
-            from . import log as module
+            import cup.log as module
         elif name == "net":
-            from . import net as module
+            import cup.net as module
         elif name == "services":
-            from . import services as module
+            import cup.services as module
         elif name == "unittest":
-            from . import unittest as module
+            import cup.unittest as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return module

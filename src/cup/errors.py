@@ -67,6 +67,7 @@ def _rebuild(
 ) -> BaseException:
     """Make an error again from what `__reduce__` kept."""
     error = kind.__new__(kind, message)
+    error.args = (message,)  # OSError and its kin do not keep it by themselves
     error.__dict__.update(fields)
     return error
 

@@ -14,10 +14,11 @@ else:
 
     def __getattr__(name: str) -> object:
         # Literal imports: typos stay visible and freezing tools find the modules.
+        # Not `from . import`: that asks this very function again.
         if name == "generator":
-            from . import generator as module
+            import cup.services.generator as module
         elif name == "threadpool":
-            from . import threadpool as module
+            import cup.services.threadpool as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return module

@@ -61,12 +61,13 @@ else:
 
     def __getattr__(name: str) -> object:
         # Literal imports: typos stay visible and freezing tools find the modules.
+        # Not `from . import`: that asks this very function again.
         if name in {"AsyncJob", "AsyncPoolView", "AsyncThreadPool", "run_in"}:
-            from . import aio as module
+            import cup.services.threadpool.aio as module
         elif name == "PoolExecutor":
-            from . import drop_in as module
+            import cup.services.threadpool.drop_in as module
         elif name in {"await_in_loop", "check_cancelled", "current_job", "run_in_loop"}:
-            from . import inside as module
+            import cup.services.threadpool.inside as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(module, name)

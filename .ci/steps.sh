@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# The steps of .ci/run, one function each: runs the one that is named.
+set -euo pipefail
+. .ci/pythons.sh
+
+# Run a check and go on when it fails: the checks after it have something to say, too.
+status=0
+check() {
+  echo "\$ $*"
+  "$@" || status=1
+}
+
+# Make a venv and install into it: venv NAME PYTHON REQUIREMENT...
+venv() {
+  local home="$CI_WORK/venv-$1" python=$2
+  shift 2
+  "$python" -m venv "$home"
+  "$home/bin/pip" install -qq "$@"
+  PATH="$home/bin:$PATH"
+}
+
+# Print the one command of README.md that ends in these words.
+readme_command() {
+  if ! grep -E "^python3 -m venv .venv && .* $1\$" README.md; then
+    echo "README.md has no command that ends in: $1" >&2
+    return 1
+  fi
+}
+
+# Run the quick tier with the python of the venv in use.
+quick_tier() {
+  CUP_TIER=quick python -m pytest
+}
+
+step_full() {
+  local command
+  command=$(readme_command "-m pytest")
+  echo "$command"
+  bash -c "$command"
+}
+
+step_quick() {
+  venv "quick-$1" "$(find_python "$1")" -e '.[test]'
+  quick_tier
+}
+
+step_mutex() {
+  venv mutex python3 -e '.[test]'
+  CUP_FORCE_MUTEX=1 quick_tier
+}
+
+step_floor() {
+  local python
+  if ! python=$(find_python 3.10); then
+    echo "no CPython 3.10 on this machine: python3 instead"
+    python=python3
+  fi
+  "$python" .ci/floor.py >"$CI_WORK/floor.txt"
+  cat "$CI_WORK/floor.txt"
+  venv floor "$python" -c "$CI_WORK/floor.txt" -e '.[test]'
+  python -m pip check
+  quick_tier
+}
+
+# The README's command for the demo, in a copy: a fresh machine has no .venv.
+step_demo() {
+  local command
+  command=$(readme_command "-m cup demo")
+  mkdir "$CI_WORK/fresh"
+  tar -c --exclude=./.git --exclude='./.venv*' . | tar -x -C "$CI_WORK/fresh"
+  cd "$CI_WORK/fresh"
+  echo "$command"
+  bash -c "$command"
+}
+
+step_lint() {
+  venv lint python3 -c .ci/tools.txt ruff import-linter -e .
+  check ruff format --check --no-cache .
+  check ruff check --no-cache .
+  check lint-imports --no-cache .ci/importlinter.ini
+}
+
+step_types() {
+  local platform
+  venv types python3 -c .ci/tools.txt mypy -e '.[test]'
+  for platform in linux darwin win32; do
+    check mypy --platform "$platform" --cache-dir "$CI_WORK/mypy-$platform"
+  done
+}
+
+step_pyright() {
+  local platform version
+  venv pyright python3 -c .ci/tools.txt 'pyright[nodejs]' -e '.[test]'
+  for platform in Linux Darwin Windows; do
+    for version in 3.10 3.14; do
+      check pyright --pythonplatform "$platform" --pythonversion "$version"
+    done
+  done
+  check pyright --ignoreexternal --verifytypes cup
+}
+
+step_wheel() {
+  venv build python3 -c .ci/tools.txt build
+  python -m build --outdir "$CI_WORK/dist" .
+  venv wheel python3 "$CI_WORK"/dist/*.whl
+  cd "$CI_WORK"
+  python -I -c 'import cup, cup.services.threadpool, cup.log, cup.net, cup.unittest
+print("the wheel of cup", cup.__version__, "is imported from", cup.__file__)'
+}
+
+case $1 in
+  quick-*) step_quick "${1#quick-}" ;;
+  *) "step_$1" ;;
+esac
+exit "$status"
