@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from . import fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     Interrupt = BaseException | type[BaseException]
 
@@ -165,7 +165,7 @@ class Target:
 
 
 @contextlib.contextmanager
-def masked() -> Iterator[None]:
+def masked() -> Generator[None]:
     """Keep interrupts of the calling thread pending inside the block."""
     target = current()
     if target is None:

@@ -67,7 +67,7 @@ def _end_all() -> None:
         for service in list(_stages[stage]):
             try:
                 service.end_at_exit()
-            except Exception:
+            except Exception:  # noqa: BLE001 - reported; the others end, too
                 _log.exception("%r failed to end at exit", service)
 
 
@@ -77,10 +77,9 @@ def _register(hook: Callable[[], None]) -> None:
     `atexit` would be too late. The standard library's executors use the same function,
     which is private, untyped, and there in every version since 3.9.
     """
-    register: Callable[[Callable[[], None]], None] = getattr(
-        threading, "_register_atexit", atexit.register
-    )
-    register(hook)
+    register: Callable[[Callable[[], None]], object] | None
+    register = getattr(threading, "_register_atexit", None)
+    (atexit.register if register is None else register)(hook)
 
 
 _register(_end_all)

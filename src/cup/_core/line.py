@@ -48,11 +48,11 @@ class Line:
     def __init__(self) -> None:
         self._renew()
 
-    def take(self, ask: AnyAsk) -> bool:
+    def take(self, ask: AnyAsk, /) -> bool:
         """Give the ask what it wants, if that can be had now."""
         raise NotImplementedError
 
-    def put_back(self, ask: AnyAsk) -> None:
+    def put_back(self, ask: AnyAsk, /) -> None:
         """Take back what the ask was granted."""
         raise NotImplementedError
 
@@ -311,9 +311,9 @@ class Latch(Line):
         self._opened = True
         self.changed()
 
-    def take(self, ask: AnyAsk) -> bool:
+    def take(self, _: AnyAsk, /) -> bool:
         """Let the ask through an open gate."""
         return self._opened
 
-    def put_back(self, ask: AnyAsk) -> None:
+    def put_back(self, _: AnyAsk, /) -> None:
         """Do nothing: passing takes nothing."""

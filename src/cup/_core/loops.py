@@ -1,8 +1,8 @@
 """Event loops: finding the running one, waking its tasks, waiting on it.
 
-`ablock` is the only place where a task waits for an ask. A `Loop` stands for one running
-asyncio or trio loop; other threads reach it through one inbox, whose wake-ups are
-coalesced: many completions, one write to the loop's self-pipe.
+`ablock` is the only place where a task waits for an ask. A `Loop` stands for one
+running asyncio or trio loop; other threads reach it through one inbox, whose wake-ups
+are coalesced: many completions, one write to the loop's self-pipe.
 
 Imported by async faces only: it loads anyio. Not here: `block` for threads (`wait`).
 """
@@ -244,7 +244,7 @@ async def ablock(ask: Ask[T], timeout: float | None = None) -> T:
         line.leave(ask)
         raise
 
-    if ask.state is not State.SETTLED and line.leave_unless_granted(ask):
+    if not ask.is_settled() and line.leave_unless_granted(ask):
         raise ask.timed_out(0 if timeout is None else timeout)
 
     return ask.value
@@ -271,7 +271,7 @@ async def wait_until(
 async def wait_until_dead(threads: Iterable[threading.Thread]) -> None:
     """Wait on this task for threads that have nothing left to do but end."""
     for thread in threads:
-        while thread.is_alive():
+        while thread.is_alive():  # noqa: ASYNC110 - threads tell nobody of their end
             await sleep(0.0002)
 
 

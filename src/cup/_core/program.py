@@ -56,13 +56,13 @@ def perform(program: Program, now: float) -> float | None:
     deadline: float | None = None
     try:
         deadline = program.step(now)
-    except Exception:
+    except Exception:  # noqa: BLE001 - reported; the next step runs
         _log.exception("a step of %r failed", program)
     while program.effects:
         effect = program.effects.popleft()
         try:
             effect()
-        except Exception:
+        except Exception:  # noqa: BLE001 - reported; the next effect runs
             _log.exception("an effect of %r failed", program)
     return deadline
 

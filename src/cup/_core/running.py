@@ -69,11 +69,13 @@ def guard_blocking(what: str, twin: str, *, hopeless: bool = False) -> None:
 
 def _callers_level() -> int:
     """Return the stack level of the first frame outside of this library."""
-    frame = sys._getframe(1)  # noqa: SLF001 - what warnings itself uses
-    level = 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
-        "cup."
-    ):
+    import inspect  # noqa: PLC0415 - costs 10 ms, and is needed once per call site
+
+    frame = inspect.currentframe()
+    level = 0
+    while frame is not None:
+        if not str(frame.f_globals.get("__name__", "")).startswith("cup."):
+            break
         frame = frame.f_back
         level += 1
     return level

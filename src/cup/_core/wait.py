@@ -100,6 +100,10 @@ class Ask(Generic[T]):
         self.state = State.NEW
         self.waiter: Waiter | None = None
 
+    def is_settled(self) -> bool:
+        """Tell whether the caller has what it asked for."""
+        return self.state is State.SETTLED
+
     def timed_out(self, timeout: float) -> WaitTimeout:
         """Return the error for a wait that ended without a grant."""
         return WaitTimeout(f"{self.what}: not granted within {timeout} s")
@@ -159,7 +163,7 @@ def block(ask: Ask[T], timeout: float | None = None) -> T:
         line.leave(ask)
         raise
 
-    if ask.state is not State.SETTLED and line.leave_unless_granted(ask):
+    if not ask.is_settled() and line.leave_unless_granted(ask):
         raise ask.timed_out(0 if timeout is None else timeout)
 
     return ask.value
@@ -168,7 +172,7 @@ def block(ask: Ask[T], timeout: float | None = None) -> T:
 def _wait(ask: Ask[T], waiter: ThreadWaiter, deadline: float | None) -> None:
     """Park until the ask is granted, the deadline is over, or an interrupt comes."""
     line = ask.line
-    while ask.state is not State.SETTLED:
+    while not ask.is_settled():
         now = monotonic()
         if deadline is not None and now >= deadline:
             return
@@ -177,7 +181,7 @@ def _wait(ask: Ask[T], waiter: ThreadWaiter, deadline: float | None) -> None:
         if line.may_stall(None):
             until = now + SLICE if deadline is None else min(deadline, now + SLICE)
         park(waiter.parker, until)
-        if ask.state is not State.SETTLED:
+        if not ask.is_settled():
             line.revise()
 
 

@@ -59,7 +59,7 @@ class Ended(Line):
         super().__init__()
         self._core = weakref.ref(core)
 
-    def take(self, ask: Ask[Any]) -> bool:
+    def take(self, ask: Ask[Any], /) -> bool:
         """Let the ask through when the pool has ended, but for its own worker."""
         core = self._core()
         if core is None:
@@ -68,7 +68,7 @@ class Ended(Line):
         but = ask.but if isinstance(ask, EndAsk) else None
         return core.ended_but_for(but)
 
-    def put_back(self, ask: Ask[Any]) -> None:
+    def put_back(self, _: Ask[Any], /) -> None:
         """Do nothing: passing takes nothing."""
 
 
@@ -184,7 +184,7 @@ class PoolCore(Staff):
         self.ended.changed()
 
     def retire_all(self) -> None:
-        """Let the workers go when the queue is empty: nobody holds the pool any more."""
+        """Let the workers go when the queue is empty: nobody holds the pool now."""
         self.draining = True
         self.wake_all()
 
@@ -244,7 +244,7 @@ class PoolCore(Staff):
         join_all([worker.thread for worker in list(self.workers)])
 
     def vanish(self) -> None:
-        """Begin anew in a forked child: no workers, and what was queued is cancelled."""
+        """Begin anew in a forked child: no workers, and nothing queued."""
         running = list(self.running.values())
         queued = [
             record.pop()

@@ -157,7 +157,7 @@ class Face:
         yield "done", stats.done
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self) or not isinstance(other, Face):
+        if not isinstance(other, Face) or type(other) is not type(self):
             return NotImplemented
 
         return self._handle is other._handle and self._limits == other._limits

@@ -37,6 +37,7 @@ PENDING: Final = "PENDING"
 RUNNING: Final = "RUNNING"
 CANCELLED: Final = "CANCELLED_AND_NOTIFIED"
 FINISHED: Final = "FINISHED"
+_ENDED: Final = (FINISHED, CANCELLED)
 
 _log = logging.getLogger("cup.threadpool")
 
@@ -122,7 +123,7 @@ class Job(Future[T]):
 
     if not TYPE_CHECKING:
 
-        def __getattr__(self, name):  # noqa: ANN001
+        def __getattr__(self, name):  # noqa: ANN001, ANN204
             if name == "_condition":
                 fields = self.__dict__
                 # From here on the end is not a single step any more: it comes under
@@ -175,7 +176,7 @@ class Job(Future[T]):
 
     def done(self) -> bool:
         """Tell whether the job has ended: by a result, an exception, or a cancel."""
-        return self._state == FINISHED or self._state == CANCELLED
+        return self._state in _ENDED
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the end and return what the function returned.
@@ -221,7 +222,7 @@ class Job(Future[T]):
         return self._exception
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
-        """Have `fn(job)` called at the end, in the worker; at once if that was before.
+        """Have `fn(job)` called at the end, in the worker; at once if it has ended.
 
         Exceptions of `fn` are logged. Callbacks run in the order they were added.
         """
@@ -234,8 +235,8 @@ class Job(Future[T]):
             self._run_callbacks(callbacks)
 
     def __await__(self) -> Generator[Any, None, T]:
-        """Wait on this task; twin of `Job.result`. Cancelling the task leaves the job."""
-        from .aio import AsyncJob  # noqa: PLC0415 - loads event loops
+        """Wait on this task for the result; its cancellation leaves the job alone."""
+        from .aio_job import AsyncJob  # noqa: PLC0415 - loads event loops
 
         return AsyncJob(self).__await__()
 
@@ -327,7 +328,7 @@ class Job(Future[T]):
 
             try:
                 callback(self)
-            except Exception:
+            except Exception:  # noqa: BLE001 - as every future does
                 _log.exception("exception calling callback for %r", self)
             finally:
                 if callbacks:  # also when a callback raised SystemExit

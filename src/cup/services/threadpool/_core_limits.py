@@ -1,8 +1,8 @@
 """Limits of single jobs: how long they may wait, and how long they may run.
 
-Only jobs that have a limit pay for it: their record runs through a `Limited`, which is
-also its sink. Deadlines are kept by a thread of the library's own, which tells who waits
-when one is over; done-callbacks of that job run there, too.
+Only jobs that have a limit pay for it: their record runs through a `Limited`, which
+is also its sink. Deadlines are kept by a thread of the library's own, which tells who
+waits when one is over; done-callbacks of that job run there, too.
 
 A job that is over its `run_timeout` cannot be killed. Who waits gets `RunTimeout` at
 once, the worker is given up and replaced, and its late result is counted.

@@ -192,7 +192,7 @@ class Room(Line):
         self._places = deque([None] * self.size)
         self.closed = False
 
-    def take(self, ask: Ask[Any]) -> bool:
+    def take(self, _: Ask[Any], /) -> bool:
         """Give the ask a place."""
         if self.closed:
             return True
@@ -203,7 +203,7 @@ class Room(Line):
             return False
         return True
 
-    def put_back(self, ask: Ask[Any]) -> None:
+    def put_back(self, _: Ask[Any], /) -> None:
         """Take the place back."""
         self._places.append(None)
 

@@ -87,18 +87,21 @@ def run_claimed(owner: Owner, sink: Sink, record: Record) -> None:
     """Run a call outside of a worker's loop, and tell its sink."""
     fn, context, args, kwargs = record
     record.clear()
-    tell: Callable[[Any], None]
-    outcome: object
+    failure: BaseException | None = None
+    value: object = None
     try:
-        outcome = context.run(fn, *args, **kwargs)
+        value = context.run(fn, *args, **kwargs)
     except BaseException as error:  # noqa: BLE001 - it goes to who waits
-        tell, outcome = sink.fail, error
-    else:
-        tell = sink.succeed
+        failure = error
     try:
-        tell(outcome)
+        if failure is None:
+            sink.succeed(value)
+        else:
+            sink.fail(failure)
     except BaseException as error:  # noqa: BLE001 - a callback must not end us
         owner.report(error, "what was told of a job's end failed")
+    finally:
+        del failure  # no cycle through the traceback
 
 
 def describe(sink: object) -> str:
@@ -153,11 +156,11 @@ class CallbackSink:
 
     def succeed(self, value: object, /) -> None:
         """Call back with the result."""
-        self._call(True, value)
+        self._call(ok=True, outcome=value)
 
     def fail(self, error: BaseException, /) -> None:
         """Call back with the exception."""
-        self._call(False, error)
+        self._call(ok=False, outcome=error)
 
     def drop(self) -> None:
         """Have a worker call back with a `JobCancelled`."""

@@ -92,11 +92,7 @@ def make_settings(
                 f"queue_size={queue_size} leaves no room; use 1 or more, or None"
             )
 
-    if not isinstance(thread_name_prefix, str):
-        raise InvalidType(
-            f"thread_name_prefix must be a str, not {thread_name_prefix!r}"
-        )
-
+    _check_str("thread_name_prefix", thread_name_prefix)
     chosen = name or thread_name_prefix or f"ThreadPool-{next(_number)}"
     return Settings(
         name=chosen,
@@ -167,6 +163,11 @@ def check_at_least_one(name: str, value: int) -> None:
 def _check_int(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidType(f"{name} must be an int, not {value!r}")
+
+
+def _check_str(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidType(f"{name} must be a str, not {value!r}")
 
 
 def _check_callable(name: str, value: object) -> None:

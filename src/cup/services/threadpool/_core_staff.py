@@ -1,11 +1,11 @@
 """Who works in a pool, and how work reaches them.
 
-Everything that a submitter touches is a single step of a deque or dict, so that jobs can
-be submitted from signal handlers and finalizers; see `_core_worker` for the rule that
-makes this right.
+Everything that a submitter touches is a single step of a deque or dict, so that jobs
+can be submitted from signal handlers and finalizers; see `_core_worker` for the rule
+that makes this right.
 
-A pool has as many *seats* as it may have workers. Who starts a worker takes a free seat,
-a worker that leaves gives it back: so the maximum is exact without a lock.
+A pool has as many *seats* as it may have workers. Who starts a worker takes a free
+seat, a worker that leaves gives it back: so the maximum is exact without a lock.
 
 Not here: how a pool starts and ends (`_core`), options of jobs (`_core_limits`).
 """
@@ -27,13 +27,12 @@ from cup.errors import PoolBroken, PoolClosed, PoolError
 from ._core_limits import Limited
 from ._core_queue import JobQueue
 from ._core_record import Nobody, Record, Sink, claim, run_claimed, take_to_run
+from ._core_report import report
 from ._core_stats import Tally, Totals
 from ._core_worker import Worker, worker_here
 from .api import Urgency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cup._core.park import Parker
 
     from ._core_settings import Settings
@@ -44,7 +43,6 @@ __all__ = ["AFTER_EXIT", "Staff"]
 NORMAL: Final = Urgency.NORMAL
 AFTER_EXIT = "cannot schedule new futures after interpreter shutdown"
 
-_log = logging.getLogger("cup.threadpool")
 _executor_log = logging.getLogger("concurrent.futures")  # where its users look
 
 
@@ -188,7 +186,7 @@ class Staff:
                 ) from error
 
     def rouse(self, jobs: int) -> None:
-        """See to it that queued work is run, after `jobs` records were queued at once."""
+        """See to it that work is run, after `jobs` records were queued at once."""
         if self.idle:
             if not self.waking:
                 self.kick()
@@ -257,7 +255,7 @@ class Staff:
 
         try:
             initializer()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - it breaks the pool, not this thread
             _executor_log.critical("Exception in initializer:", exc_info=True)
             self._break(
                 "A thread initializer failed, the thread pool is not usable anymore"
@@ -401,14 +399,4 @@ class Staff:
 
     def report(self, error: BaseException, what: str) -> None:
         """Tell of an exception that nobody else will see; never raises."""
-        hook: Callable[[BaseException, str], object] | None
-        hook = self.settings.on_unhandled
-        if hook is not None:
-            try:
-                hook(error, what)
-            except BaseException as second:  # noqa: BLE001 - the hook is a user's
-                _log.error("on_unhandled of %r failed", self.name, exc_info=second)
-            else:
-                return
-
-        _log.error("%s in pool %r", what, self.name, exc_info=error)
+        report(self.settings.on_unhandled, error, f"{what} in pool {self.name!r}")

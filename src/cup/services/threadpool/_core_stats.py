@@ -40,8 +40,8 @@ class Totals:
     __slots__ = ("done", "failed", "longest", "run_counts", "run_total", "sampled")
 
     def __init__(self) -> None:
-        self.done = 0
-        self.failed = 0
+        self.done: int = 0
+        self.failed: int = 0
         self.sampled = 0
         self.run_counts = [0] * BUCKETS
         self.run_total = 0.0

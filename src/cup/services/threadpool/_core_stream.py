@@ -213,9 +213,9 @@ class Stream(Line, Generic[T]):
         self._cells.clear()
         self._flying.clear()
 
-    def take(self, ask: Ask[Any]) -> bool:
+    def take(self, _: Ask[Any], /) -> bool:
         """Let the consumer through when there is something for it."""
         return self.head() is not None
 
-    def put_back(self, ask: Ask[Any]) -> None:
+    def put_back(self, _: Ask[Any], /) -> None:
         """Do nothing: the consumer takes the outcome itself."""

@@ -15,6 +15,7 @@ from _thread import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from cup._core import fork
 from cup._core.fork import stamp
 from cup._core.park import make_parker
 from cup._core.threads import make_thread
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from ._core import PoolCore
     from ._core_record import Sink
+    from ._core_staff import Staff
 
 __all__ = ["Worker", "worker_here"]
 
@@ -34,6 +35,7 @@ _SAMPLE = 7  # a mask: one job in eight is timed
 
 
 _workers: dict[int, Worker] = {}
+fork.on_fork(_workers.clear)
 
 
 def worker_here() -> Worker | None:
@@ -52,7 +54,7 @@ class Worker(Totals):
 
     __slots__ = ("_parker", "core", "keeps_seat", "lost", "number", "thread")
 
-    def __init__(self, core: PoolCore, number: int) -> None:
+    def __init__(self, core: Staff, number: int) -> None:
         super().__init__()
         self.core = core
         self._parker = make_parker()
@@ -68,7 +70,7 @@ class Worker(Totals):
         try:
             self._live()
         finally:
-            del _workers[get_ident()]
+            _workers.pop(get_ident(), None)
 
     def _live(self) -> None:
         core = self.core

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from ._core_job import Job
-    from .aio import AsyncJob
+    from .aio_job import AsyncJob
 
 __all__ = [
     "AsyncThreadPoolAPI",
@@ -172,27 +172,45 @@ class _Common(Protocol):
     """What never waits, and so is the same in both faces."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the pool."""
+        ...
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Make the pool take work, with its minimum of workers."""
+        ...
 
     def resize(
         self, minthreads: int | None = None, maxthreads: int | None = None
-    ) -> None: ...
+    ) -> None:
+        """Change how many workers there are, at once and in both directions."""
+        ...
 
     def adjust_poolsize(
         self, minthreads: int | None = None, maxthreads: int | None = None
-    ) -> None: ...
+    ) -> None:
+        """Change how many workers there are: the older name of `resize`."""
+        ...
 
-    def start1worker(self) -> bool: ...
+    def start1worker(self) -> bool:
+        """Start one more worker; False if the maximum does not allow it."""
+        ...
 
-    def stop1worker(self) -> bool: ...
+    def stop1worker(self) -> bool:
+        """Let one worker go after its job; False if the minimum does not allow it."""
+        ...
 
-    def stats(self) -> PoolStats: ...
+    def stats(self) -> PoolStats:
+        """Return the figures of this moment."""
+        ...
 
-    def get_stats(self) -> dict[str, int]: ...
+    def get_stats(self) -> dict[str, int]:
+        """Return the figures that the older library gave, by its names."""
+        ...
 
-    def dump_stats(self, print_stdout: bool = False) -> dict[str, int]: ...
+    def dump_stats(self, print_stdout: bool = False) -> dict[str, int]:
+        """Log the figures of `get_stats` and return them."""
+        ...
 
 
 class ThreadPoolAPI(_Common, Protocol):
@@ -200,13 +218,35 @@ class ThreadPoolAPI(_Common, Protocol):
 
     def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Job[T]: ...
+    ) -> Job[T]:
+        """Queue a call and return its job."""
+        ...
 
     def post(
         self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
-    ) -> None: ...
+    ) -> None:
+        """Queue a call that nobody waits for."""
+        ...
 
-    def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def add_1job(
+        self, func: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Queue a call that nobody waits for: the older name of `post`."""
+        ...
+
+    def add_1job_with_callback(
+        self,
+        result_callback: Callable[[bool, Any], object],
+        func: Callable[P, object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Queue a call whose outcome goes to a callback."""
+        ...
+
+    def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call in a worker, wait for it, and return its result."""
+        ...
 
     def each(
         self,
@@ -215,11 +255,17 @@ class ThreadPoolAPI(_Common, Protocol):
         *,
         ordered: bool = True,
         limit: int | None = None,
-    ) -> Iterator[T]: ...
+    ) -> Iterator[T]:
+        """Call `fn` with each item, and yield the results while they come."""
+        ...
 
-    def stop(self, force_stop: bool = False) -> StopReport: ...
+    def stop(self, force_stop: bool = False) -> StopReport:
+        """Refuse new work, finish what is queued, and wait for the workers to end."""
+        ...
 
-    def try_stop(self, check_interval: float = 0.1) -> bool: ...
+    def try_stop(self, check_interval: float = 0.1) -> bool:
+        """Refuse new work and wait a little for the workers to end."""
+        ...
 
 
 class AsyncThreadPoolAPI(_Common, Protocol):
@@ -227,15 +273,21 @@ class AsyncThreadPoolAPI(_Common, Protocol):
 
     async def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> AsyncJob[T]: ...
+    ) -> AsyncJob[T]:
+        """Queue a call and return its job."""
+        ...
 
     async def post(
         self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
-    ) -> None: ...
+    ) -> None:
+        """Queue a call that nobody waits for."""
+        ...
 
     async def add_1job(
         self, func: Callable[P, object], *args: P.args, **kwargs: P.kwargs
-    ) -> None: ...
+    ) -> None:
+        """Queue a call that nobody waits for: the older name of `post`."""
+        ...
 
     async def add_1job_with_callback(
         self,
@@ -243,11 +295,13 @@ class AsyncThreadPoolAPI(_Common, Protocol):
         func: Callable[P, object],
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> None: ...
+    ) -> None:
+        """Queue a call whose outcome goes to a callback."""
+        ...
 
-    async def run(
-        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T: ...
+    async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call in a worker, wait for it, and return its result."""
+        ...
 
     def each(
         self,
@@ -256,8 +310,14 @@ class AsyncThreadPoolAPI(_Common, Protocol):
         *,
         ordered: bool = True,
         limit: int | None = None,
-    ) -> AsyncIterator[T]: ...
+    ) -> AsyncIterator[T]:
+        """Call `fn` with each item, and yield the results while they come."""
+        ...
 
-    async def stop(self, force_stop: bool = False) -> StopReport: ...
+    async def stop(self, force_stop: bool = False) -> StopReport:
+        """Refuse new work, finish what is queued, and wait for the workers to end."""
+        ...
 
-    async def try_stop(self, check_interval: float = 0.1) -> bool: ...
+    async def try_stop(self, check_interval: float = 0.1) -> bool:
+        """Refuse new work and wait a little for the workers to end."""
+        ...

@@ -15,7 +15,6 @@ from typing_extensions import ParamSpec
 from .sync import ThreadPool
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable, Iterator
 
     from ._core_job import Job
@@ -68,7 +67,6 @@ class PoolExecutor(ThreadPoolExecutor):
     def map(
         self,
         fn: Callable[..., T],
-        /,
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
@@ -83,17 +81,16 @@ class PoolExecutor(ThreadPoolExecutor):
         """Refuse new work; see `ThreadPool.shutdown`."""
         self.pool.shutdown(wait, cancel_futures=cancel_futures)
 
-    @property
-    def _max_workers(self) -> int:
-        """What code that looks inside of the standard class reads."""
-        return self.pool.core.maximum
+    if not TYPE_CHECKING:  # plain attributes in the base, which nobody may set here
 
-    @property
-    def _threads(self) -> set[threading.Thread]:
-        """What code that looks inside of the standard class reads."""
-        return {worker.thread for worker in list(self.pool.core.workers)}
+        @property
+        def _max_workers(self) -> object:
+            return self.pool.core.maximum
 
-    @property
-    def _broken(self) -> str | bool:
-        """What code that looks inside of the standard class reads."""
-        return self.pool.core.broken or False
+        @property
+        def _threads(self) -> object:
+            return {worker.thread for worker in list(self.pool.core.workers)}
+
+        @property
+        def _broken(self) -> object:
+            return self.pool.core.broken or False

@@ -6,7 +6,7 @@ Called in a worker, by the code of a job.
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from typing_extensions import ParamSpec
 
@@ -41,10 +41,10 @@ def _sink_here() -> Sink | None:
     return sink.inner if isinstance(sink, Limited) else sink
 
 
-def current_job() -> Job[Any] | None:
+def current_job() -> Job[object] | None:
     """Return the job that the calling code runs in; None outside of submitted jobs."""
     sink = _sink_here()
-    return sink if isinstance(sink, Job) else None
+    return cast("Job[object]", sink) if isinstance(sink, Job) else None
 
 
 def check_cancelled() -> None:
