@@ -1,0 +1,15 @@
+"""The protocol layer in one place: what services promise, without what does it.
+
+Write functions against these, and they take any face of a service, or your own stand-in
+in a test. Each service's own `api` module has the same names.
+"""
+
+from cup.services.generator.api import AsyncGeneratorManAPI, GeneratorManAPI
+from cup.services.threadpool.api import AsyncThreadPoolAPI, ThreadPoolAPI
+
+__all__ = [
+    "AsyncGeneratorManAPI",
+    "AsyncThreadPoolAPI",
+    "GeneratorManAPI",
+    "ThreadPoolAPI",
+]
