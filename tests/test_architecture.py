@@ -16,7 +16,11 @@ TREES = {
 
 FILE_LINES = 400
 BODY_LINES = 40
-PRINTERS = {"unittest.py"}  # besides cli: a runner reports on the terminal
+# Who may print besides cli, and why.
+PRINTERS = {
+    "services/threadpool/_core_handle.py",  # `dump_stats(print_stdout=True)`
+    "unittest.py",  # a runner reports on the terminal
+}
 WAITING_CALLS = {
     "Barrier",
     "BoundedSemaphore",
@@ -29,7 +33,10 @@ WAITING_CALLS = {
 # Who may wait outside `_core`, and why. Keep it short.
 WAITERS = {
     ("_log_file.py", "acquire"),  # the lock of a log handler
+    ("services/threadpool/_core.py", "join"),  # its own method, at exit
     ("services/threadpool/_core_job.py", "Condition"),  # every Future has one
+    ("services/threadpool/aio_view.py", "wait"),  # on the waiter of its loop: hot path
+    ("services/threadpool/inside.py", "wait"),  # its own method, over `block`
 }
 
 

@@ -19,6 +19,15 @@ LOOPS = {"asyncio", "anyio", "trio"}
 # has with other parameters. Everything else is the same in both colours.
 PARITY_EXCEPTIONS = {
     "*": {"aio", "sync"},  # each leads to the other
+    # What `concurrent.futures` asks of an executor; tasks have `each` and `stop`.
+    "ThreadPool": {"map", "shutdown"},
+    "PoolView": {"map"},
+    "Job": {
+        # What `concurrent.futures` lets an executor do to a future.
+        *("set_exception", "set_result", "set_running_or_notify_cancel"),
+        # What the pool does to its job.
+        *("add_waiter", "drop", "fail", "remove_waiter", "succeed", "vanish"),
+    },
 }
 
 
@@ -33,7 +42,7 @@ LAZY_MODULES = [m for m in MODULES if "__getattr__" in vars(importlib.import_mod
 SYNC_MODULES = [
     m
     for m in MODULES
-    if not m.startswith(("cup.cli", "cup.testing")) and not m.endswith(".aio")
+    if not m.startswith(("cup.cli", "cup.testing")) and ".aio" not in m
 ]
 
 

@@ -20,11 +20,45 @@ from . import fork
 from .wait import Ask, Reach, State, Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     AnyAsk = Ask[Any]  # a line does not look at what it grants
 
-__all__ = ["Latch", "LatchAsk", "Line"]
+__all__ = ["Fifo", "Latch", "LatchAsk", "Line"]
 
 _PURGE_FROM = 64
+
+
+class Fifo:
+    """The asks of a line, in the order in which they came."""
+
+    __slots__ = ("_asks",)
+
+    def __init__(self) -> None:
+        self._asks: OrderedDict[AnyAsk, None] = OrderedDict()
+
+    def add(self, ask: AnyAsk) -> None:
+        """Add an ask at the end."""
+        self._asks[ask] = None
+
+    def add_first(self, ask: AnyAsk) -> None:
+        """Add an ask before all others."""
+        self._asks[ask] = None
+        self._asks.move_to_end(ask, last=False)
+
+    def remove(self, ask: AnyAsk) -> None:
+        """Take an ask out."""
+        del self._asks[ask]
+
+    def head(self) -> AnyAsk | None:
+        """Return the ask that is to be granted next, None if none is."""
+        return next(iter(self._asks), None)
+
+    def __iter__(self) -> Iterator[AnyAsk]:
+        return iter(self._asks)
+
+    def __len__(self) -> int:
+        return len(self._asks)
 
 
 class Line:
@@ -47,6 +81,10 @@ class Line:
 
     def __init__(self) -> None:
         self._renew()
+
+    def make_queue(self) -> Fifo:
+        """Return an empty queue; subclasses may serve in another order."""
+        return Fifo()
 
     def take(self, ask: AnyAsk, /) -> bool:
         """Give the ask what it wants, if that can be had now."""
@@ -79,7 +117,7 @@ class Line:
             self._work_off_notes()
             ask.waiter = waiter
             ask.state = State.WAITING
-            self._queue[ask] = None
+            self._queue.add(ask)
             self._count(ask, +1)
             if len(self._queue) > self._purge_at:
                 self._purge()
@@ -176,15 +214,14 @@ class Line:
     def _pump(self) -> None:
         """Grant from the head on, until one cannot have what it wants."""
         paused: list[AnyAsk] = []
-        while self._queue:
-            ask = next(iter(self._queue))
+        while (ask := self._queue.head()) is not None:
             waiter = ask.waiter
             assert waiter is not None, "an ask is filed with its waiter"
             reach = waiter.reach()
             if reach is Reach.GONE:
                 self._drop(ask)
             elif reach is Reach.PAUSED:
-                del self._queue[ask]
+                self._queue.remove(ask)
                 paused.append(ask)
                 self._wakes.append(waiter)  # it asks again when its loop runs again
             elif self.take(ask):
@@ -194,7 +231,7 @@ class Line:
         self._put_first(paused)
 
     def _grant(self, ask: AnyAsk, waiter: Waiter) -> None:
-        del self._queue[ask]
+        self._queue.remove(ask)
         if waiter.final:
             ask.state = State.SETTLED
             self._count(ask, -1)
@@ -237,11 +274,10 @@ class Line:
 
     def _put_first(self, asks: list[AnyAsk]) -> None:
         for ask in reversed(asks):
-            self._queue[ask] = None
-            self._queue.move_to_end(ask, last=False)
+            self._queue.add_first(ask)
 
     def _drop(self, ask: AnyAsk) -> None:
-        del self._queue[ask]
+        self._queue.remove(ask)
         self._count(ask, -1)
         ask.state = State.GONE
 
@@ -272,7 +308,7 @@ class Line:
     def _renew(self) -> None:
         self._generation = fork.generation()
         self.mutex = allocate_lock()
-        self._queue: OrderedDict[AnyAsk, None] = OrderedDict()
+        self._queue = self.make_queue()
         self._offers: dict[AnyAsk, None] = {}
         self._homes: dict[object, int] = {}
         self._notes: deque[AnyAsk | None] = deque()
