@@ -36,7 +36,7 @@ WAITERS = {
     ("services/threadpool/_core.py", "join"),  # its own method, at exit
     ("services/threadpool/_core_job.py", "Condition"),  # every Future has one
     ("services/threadpool/aio_view.py", "wait"),  # on the waiter of its loop: hot path
-    ("services/threadpool/inside.py", "wait"),  # its own method, over `block`
+    ("services/threadpool/inside.py", "wait"),  # its own method, over `park`
 }
 
 

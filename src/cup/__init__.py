@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "err", "errors", "log", "net", "services", "unittest"]
+__all__ = [
+    "__version__",
+    "err",
+    "errors",
+    "log",
+    "net",
+    "services",
+    "thread",
+    "unittest",
+]
 
 if TYPE_CHECKING:
-    from . import err, errors, log, net, services, unittest
+    from . import err, errors, log, net, services, thread, unittest
 else:
 
     def __getattr__(name: str) -> object:
@@ -27,6 +36,8 @@ else:
             import cup.net as module
         elif name == "services":
             import cup.services as module
+        elif name == "thread":
+            import cup.thread as module
         elif name == "unittest":
             import cup.unittest as module
         else:

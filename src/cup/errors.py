@@ -11,6 +11,10 @@ Each error is one of ours and also the built-in that a caller would catch::
     │   └── JobTimeout            concurrent.futures.TimeoutError
     │       ├── QueueTimeout
     │       └── RunTimeout
+    ├── LockError                 RuntimeError
+    │   ├── LockDeadlock
+    │   ├── LockNotHeld
+    │   └── LockBroken
     ├── JobCancelled              concurrent.futures.CancelledError
     ├── PoolError                 RuntimeError
     │   ├── PoolClosed
@@ -18,6 +22,7 @@ Each error is one of ours and also the built-in that a caller would catch::
     │   └── PoolBroken            concurrent.futures.BrokenExecutor
     ├── BlockingInLoop            RuntimeError
     ├── LoopGone                  RuntimeError
+    ├── ThreadNotStarted          RuntimeError
     ├── ForkedProcess             RuntimeError
     ├── LoggerException           RuntimeError
     ├── NetError                  OSError
@@ -46,6 +51,10 @@ __all__ = [
     "InvalidValue",
     "JobCancelled",
     "JobTimeout",
+    "LockBroken",
+    "LockDeadlock",
+    "LockError",
+    "LockNotHeld",
     "LockTimeout",
     "LoggerException",
     "LoopGone",
@@ -57,6 +66,7 @@ __all__ = [
     "PoolFull",
     "QueueTimeout",
     "RunTimeout",
+    "ThreadNotStarted",
     "ThreadTermException",
     "WaitTimeout",
 ]
@@ -131,6 +141,22 @@ class LockTimeout(WaitTimeout, RuntimeError):
     """A lock was not granted in time."""
 
 
+class LockError(CupError, RuntimeError):
+    """A lock cannot do what was asked."""
+
+
+class LockDeadlock(LockError):
+    """The caller would wait for itself."""
+
+
+class LockNotHeld(LockError):
+    """The caller releases what it does not hold."""
+
+
+class LockBroken(LockError):
+    """The process forked while another thread wrote under the lock."""
+
+
 class JobTimeout(WaitTimeout, concurrent.futures.TimeoutError):
     """A job took too long: in the queue, in its run, or for who waited for it."""
 
@@ -173,6 +199,10 @@ class BlockingInLoop(CupError, RuntimeError):
 
 class LoopGone(CupError, RuntimeError):
     """The event loop that a call needs has ended, or there is none."""
+
+
+class ThreadNotStarted(CupError, RuntimeError):
+    """A thread that was not started cannot be interrupted."""
 
 
 class ForkedProcess(CupError, RuntimeError):

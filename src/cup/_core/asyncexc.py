@@ -7,10 +7,16 @@ to do so; `interrupt` decides that, under its mutex.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
+import sys
+from _thread import get_ident
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .interrupt import Interrupt
+
+__all__ = ["Receiver", "carrier", "clear", "forget", "post"]
 
 # Item access makes a private function object: the attribute is shared by the whole
 # process, and others change its argument types.
@@ -19,11 +25,24 @@ _set_async_exc.argtypes = (ctypes.c_ulong, ctypes.c_void_p)
 _set_async_exc.restype = ctypes.c_int
 
 
+class Receiver(Protocol):
+    """Who is told what became of an interrupt; in the interrupted thread."""
+
+    def raised(self) -> None:
+        """It is being raised."""
+        ...
+
+    def thrown_away(self, interrupt: Interrupt) -> None:
+        """It was raised where no code could see it."""
+        ...
+
+
 def post(ident: int, kind: type[BaseException]) -> bool:
     """Have `kind` raised in the thread `ident`; False if there is no such thread.
 
     The interpreter keeps a reference of its own to `kind` until it is raised.
     """
+    _watch_unraisables()
     return bool(_set_async_exc(ident, id(kind)))
 
 
@@ -32,20 +51,53 @@ def clear(ident: int) -> None:
     _set_async_exc(ident, None)
 
 
-def carrier(
-    interrupt: BaseException | type[BaseException], delivered: Callable[[], None]
-) -> type[BaseException]:
+# The last exception raised by a carrier in each thread, and whom it was for.
+_raised: dict[int, tuple[BaseException, Interrupt, Receiver]] = {}
+
+
+def carrier(interrupt: Interrupt, receiver: Receiver) -> type[BaseException]:
     """Return a class that, when the interpreter instantiates it, is the interrupt.
 
     The interpreter takes a class only, and says nothing when it raises it: this one
-    calls `delivered` at that moment, and turns into the interrupt itself.
+    tells the receiver at that moment, and turns into the interrupt itself.
     """
     kind = interrupt if isinstance(interrupt, type) else type(interrupt)
 
     def make(_: type[BaseException], *args: object) -> BaseException:
-        delivered()
-        return interrupt(*args) if isinstance(interrupt, type) else interrupt
+        receiver.raised()
+        error = interrupt(*args) if isinstance(interrupt, type) else interrupt
+        _raised[get_ident()] = (error, interrupt, receiver)
+        return error
 
-    return type(
-        kind.__name__, (kind,), {"__new__": make, "__module__": kind.__module__}
-    )
+    members = {"__new__": make, "__module__": kind.__module__}
+    return type(kind.__name__, (kind,), members)
+
+
+def forget(ident: int) -> None:
+    """Drop what is kept of the last exception raised in a thread."""
+    _raised.pop(ident, None)
+
+
+class _Hook:
+    """The hook for exceptions that finalizers swallow: ours come back."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, before: Callable[[sys.UnraisableHookArgs], object]) -> None:
+        self._before = before
+
+    def __call__(self, unraisable: sys.UnraisableHookArgs, /) -> None:
+        ident = get_ident()
+        last = _raised.get(ident)
+        if last is None or unraisable.exc_value is not last[0]:
+            self._before(unraisable)
+            return
+
+        del _raised[ident]
+        last[2].thrown_away(last[1])
+
+
+def _watch_unraisables() -> None:
+    """See to it that the hook is in place; others may have set theirs."""
+    if not isinstance(sys.unraisablehook, _Hook):
+        sys.unraisablehook = _Hook(sys.unraisablehook)

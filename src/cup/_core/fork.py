@@ -60,24 +60,25 @@ def make_stamp() -> Stamp:
 stamp: Stamp = make_stamp()
 """Item 0 is false in a forked child until `generation()` was called there."""
 
-_generation = 0
+epoch = 0
+"""What `generation()` returns; right only while `stamp[0]` is true."""
 _hooks: list[Callable[[], None]] = []
 
 
 def generation() -> int:
     """Return a number that differs in every forked child from that of its parent."""
-    return _generation if stamp[0] else _enter_child()
+    return epoch if stamp[0] else _enter_child()
 
 
 def _enter_child() -> int:
     """Count the fork, once; a child starts with one thread, so nothing races here."""
-    global _generation  # noqa: PLW0603 - there is one process
+    global epoch  # noqa: PLW0603 - there is one process
     if not stamp[0]:
-        _generation += 1
+        epoch += 1
         stamp[0] = 1
         for hook in _hooks:
             hook()
-    return _generation
+    return epoch
 
 
 def on_fork(hook: Callable[[], None]) -> None:

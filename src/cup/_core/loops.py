@@ -162,6 +162,10 @@ class Loop:
         """Call `callback` once the tasks that are ready now have run."""
         raise NotImplementedError
 
+    def current_task(self) -> object:
+        """Return the running task; it is what holds a lock."""
+        raise NotImplementedError
+
     def spawn(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run `main` in a task of its own, which must not raise."""
         raise NotImplementedError

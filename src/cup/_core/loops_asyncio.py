@@ -66,6 +66,10 @@ class AsyncioLoop(Loop):
         """Call `callback` in the next iteration of the loop."""
         self.native.call_soon(callback)
 
+    def current_task(self) -> object:
+        """Return the running task."""
+        return asyncio.current_task()
+
     def spawn(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run `main` in a task of its own, which must not raise."""
 

@@ -63,6 +63,10 @@ class TrioLoop(Loop):
         if attendant is not None:
             lowlevel.reschedule(attendant)
 
+    def current_task(self) -> object:
+        """Return the running task."""
+        return current_task()
+
     def spawn(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run `main` in a task of its own, which must not raise."""
         lowlevel.spawn_system_task(main, name="cup: a call from a thread")

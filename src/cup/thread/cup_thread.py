@@ -1,0 +1,208 @@
+"""A thread that can be interrupted, and that keeps what its target returned.
+
+An interrupt reaches Python code and the waits of this library. It cannot reach a thread
+inside of C code (a long `read`, `time.sleep`, a big computation in an extension): there
+it arrives when the C code returns.
+
+Not here: how an interrupt is delivered (`cup._core.interrupt`).
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Any
+
+from cup._core.interrupt import Interrupt, Target, shielded, targets
+from cup.errors import (
+    InvalidType,
+    InvalidValue,
+    ThreadNotStarted,
+    ThreadTermException,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["CupThread", "async_raise", "shield", "thread_alive"]
+
+shield = shielded
+
+
+class CupThread(threading.Thread):
+    """A `threading.Thread` that can be interrupted and terminated.
+
+    Interrupts are never delivered before the target began or after it ended, wait while
+    the thread holds one of our locks or is inside of `shield()`, and end any of our
+    waits at once. `ThreadTermException` ends the thread silently.
+
+    Attributes:
+        result: What the target returned, None until then.
+        exception: What it raised, None if nothing.
+    """
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Callable[..., object] | None = None,
+        name: str | None = None,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        daemon: bool | None = None,
+    ) -> None:
+        super().__init__(group, name=name, daemon=daemon)
+        self.result: object = None
+        self.exception: BaseException | None = None
+        self._call = (target, tuple(args), dict(kwargs or {}))
+        self._interrupts = Target()
+
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError: If it was started before, or the system has no thread left.
+        """
+        # Subclasses override `run`: it is wrapped here, whatever it is.
+        self.__dict__["run"] = functools.partial(self._run_guarded, self.run)
+        try:
+            super().start()
+        except BaseException:
+            self.__dict__.pop("run", None)
+            raise
+
+    def run(self) -> None:
+        """Call the target and keep what it returned."""
+        target, args, kwargs = self._call
+        if target is not None:
+            self.result = target(*args, **kwargs)
+
+    def _run_guarded(self, run: Callable[[], None]) -> None:
+        """Run with interrupts from the first step to the last, and not beyond."""
+        self.__dict__.pop("run", None)
+        interrupts = self._interrupts
+        ended = False
+        try:
+            try:
+                interrupts.open()
+                interrupts.deliver()
+                run()
+                ended = True  # what comes from here on comes too late
+            finally:
+                interrupts.close()
+        except BaseException as error:
+            interrupts.close()  # again, if the interrupt hit the first
+            if ended:
+                return
+
+            self.exception = error
+            if not isinstance(error, ThreadTermException):
+                raise
+        finally:
+            self._call = (None, (), {})
+
+    def get_my_tid(self) -> int | None:
+        """Return the identifier of the thread; None while it is not alive."""
+        return self.ident if self.is_alive() else None
+
+    def raise_exc(self, exctype: Interrupt) -> int:
+        """Raise an exception in the thread: at once in a wait of ours, else soon.
+
+        While the thread holds one of our locks, or is inside of `shield()`, the
+        exception waits; an exception that has not arrived is replaced by a later one.
+
+        Args:
+            exctype: An exception, or a class of exceptions that takes no arguments.
+
+        Returns:
+            1 if it will be raised, 0 if the thread has ended.
+
+        Raises:
+            ThreadNotStarted: If the thread was not started.
+            InvalidType: If `exctype` is no exception.
+        """
+        _check_exception(exctype)
+        if self.ident is None and not self._started_before():
+            raise ThreadNotStarted(
+                f"thread {self.name!r} was not started: there is nothing to interrupt"
+            )
+
+        return int(self._interrupts.post(exctype))
+
+    def _started_before(self) -> bool:
+        return "run" in self.__dict__  # being started at this moment
+
+    def terminate(self, times: int = 15) -> bool:
+        """End the thread by a `ThreadTermException`.
+
+        Called by the thread itself, it raises the exception right here.
+
+        Args:
+            times: How many more times to try; each try takes one second at most.
+
+        Returns:
+            True if the thread has ended, False if it has not; it may be inside of C
+            code, inside of `shield()`, or handle the exception and go on.
+
+        Raises:
+            ThreadNotStarted: If the thread was not started.
+            InvalidValue: If `times` is negative.
+        """
+        if times < 0:
+            raise InvalidValue(f"times={times} is negative; use 0 to try once")
+
+        for _ in range(times + 1):
+            if not self.raise_exc(ThreadTermException):
+                self.join()
+                return True
+
+            if self is threading.current_thread():
+                self._interrupts.deliver()
+            self.join(1.0)
+            if not self.is_alive():
+                return True
+        return False
+
+
+def async_raise(tid: int, exctype: type[BaseException]) -> int:
+    """Raise an exception in the thread with an identifier.
+
+    For a `CupThread` it is the same as its `raise_exc`. In any other thread it is
+    raised when that next runs Python code, wherever that is: prefer a `CupThread`.
+
+    Args:
+        tid: The identifier, as `threading.get_ident` gives it.
+        exctype: A class of exceptions that takes no arguments.
+
+    Returns:
+        1 if it was posted.
+
+    Raises:
+        InvalidType: If `exctype` is no class of exceptions.
+        InvalidValue: If there is no such thread.
+    """
+    if not isinstance(exctype, type):
+        raise InvalidType(f"async_raise takes a class of exceptions, not {exctype!r}")
+
+    _check_exception(exctype)
+    target = targets.get(tid)
+    if target is not None and target.post(exctype):
+        return 1
+
+    from cup._core import asyncexc  # noqa: PLC0415 - loads ctypes
+
+    if not asyncexc.post(tid, exctype):
+        raise InvalidValue(f"there is no thread with the identifier {tid}")
+
+    return 1
+
+
+def thread_alive(obj: threading.Thread) -> bool:
+    """Tell whether a thread runs."""
+    return obj.is_alive()
+
+
+def _check_exception(exctype: object) -> None:
+    kind = exctype if isinstance(exctype, type) else type(exctype)
+    if not issubclass(kind, BaseException):
+        raise InvalidType(f"only exceptions can be raised in a thread, not {exctype!r}")
