@@ -60,7 +60,7 @@ def make_stamp() -> Stamp:
 stamp: Stamp = make_stamp()
 """Item 0 is false in a forked child until `generation()` was called there."""
 
-epoch = 0
+epoch: int = 0
 """What `generation()` returns; right only while `stamp[0]` is true."""
 _hooks: list[Callable[[], None]] = []
 
@@ -89,5 +89,5 @@ def on_fork(hook: Callable[[], None]) -> None:
     _hooks.append(hook)
 
 
-if hasattr(os, "register_at_fork"):
+if sys.platform != "win32":
     os.register_at_fork(after_in_child=_enter_child)

@@ -20,6 +20,7 @@ from . import fork
 from .wait import Ask, Reach, State, Waiter
 
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Iterator
 
     AnyAsk = Ask[Any]  # a line does not look at what it grants
@@ -307,7 +308,7 @@ class Line:
 
     def _renew(self) -> None:
         self._generation = fork.generation()
-        self.mutex = allocate_lock()
+        self.mutex: LockType = allocate_lock()
         self._queue = self.make_queue()
         self._offers: dict[AnyAsk, None] = {}
         self._homes: dict[object, int] = {}

@@ -96,8 +96,8 @@ class Ask(Generic[T]):
     value: T
 
     def __init__(self, line: Line) -> None:
-        self.line = line
-        self.state = State.NEW
+        self.line: Line = line
+        self.state: State = State.NEW
         self.waiter: Waiter | None = None
 
     def is_settled(self) -> bool:

@@ -39,22 +39,22 @@ __all__ = ["HoldAsk", "RWCore", "ReadAsk", "WriteAsk"]
 class HoldAsk(Ask[None]):
     """Asks for the lock, for one owner: a thread's identifier, or a task."""
 
-    __slots__ = ("owner", "since")
+    __slots__ = ("core", "owner", "since")
 
     value = None
     writes = False
-    line: RWCore
 
     def __init__(self, line: RWCore, owner: object) -> None:
         super().__init__(line)
-        self.owner = owner
-        self.since = monotonic()
+        self.core: RWCore = line
+        self.owner: object = owner
+        self.since: float = monotonic()
 
     def timed_out(self, timeout: float) -> LockTimeout:
         """Return the error of a wait that ended without the lock."""
         kind = "write" if self.writes else "read"
         return LockTimeout(
-            f"{kind} lock not granted within {timeout} s: {self.line.describe()}",
+            f"{kind} lock not granted within {timeout} s: {self.core.describe()}",
             timeout=timeout,
         )
 
@@ -157,14 +157,14 @@ class RWCore(Line):
     _queue: TwoQueues
 
     def __init__(self, fairness: Fairness, *, reentrant: bool, name: str) -> None:
-        self.fairness = fairness
-        self.reentrant = reentrant
-        self.name = name
+        self.fairness: Fairness = fairness
+        self.reentrant: bool = reentrant
+        self.name: str = name
         self.readers: dict[object, int] = {}
         self.writer: object | None = None
-        self.closed = MUTEX_PATHS
-        self.readers_turn = False
-        self.version = 0
+        self.closed: bool = MUTEX_PATHS
+        self.readers_turn: bool = False
+        self.version: int = 0
         self._depth = 0
         self._broken = False
         super().__init__()

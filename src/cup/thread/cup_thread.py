@@ -54,7 +54,9 @@ class CupThread(threading.Thread):
         super().__init__(group, name=name, daemon=daemon)
         self.result: object = None
         self.exception: BaseException | None = None
-        self._call = (target, tuple(args), dict(kwargs or {}))
+        self._call: tuple[
+            Callable[..., object] | None, tuple[Any, ...], dict[str, Any]
+        ] = (target, tuple(args), dict(kwargs or {}))
         self._interrupts = Target()
 
     def start(self) -> None:
@@ -181,10 +183,7 @@ def async_raise(tid: int, exctype: type[BaseException]) -> int:
         InvalidType: If `exctype` is no class of exceptions.
         InvalidValue: If there is no such thread.
     """
-    if not isinstance(exctype, type):
-        raise InvalidType(f"async_raise takes a class of exceptions, not {exctype!r}")
-
-    _check_exception(exctype)
+    _check_exception(exctype, only_classes=True)
     target = targets.get(tid)
     if target is not None and target.post(exctype):
         return 1
@@ -202,7 +201,10 @@ def thread_alive(obj: threading.Thread) -> bool:
     return obj.is_alive()
 
 
-def _check_exception(exctype: object) -> None:
+def _check_exception(exctype: object, *, only_classes: bool = False) -> None:
+    if only_classes and not isinstance(exctype, type):
+        raise InvalidType(f"give a class of exceptions, not {exctype!r}")
+
     kind = exctype if isinstance(exctype, type) else type(exctype)
     if not issubclass(kind, BaseException):
         raise InvalidType(f"only exceptions can be raised in a thread, not {exctype!r}")

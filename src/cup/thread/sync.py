@@ -53,6 +53,12 @@ class RWLock(RWCore):
 
     __slots__ = ("__weakref__",)
 
+    # Declared again: this class sets what its base declares.
+    closed: bool
+    readers_turn: bool
+    version: int
+    writer: object | None
+
     def __init__(
         self,
         fairness: Fairness = "fair",
@@ -140,7 +146,7 @@ class RWLock(RWCore):
             return
 
         # `enter_to_write`, written out for a lock that is free.
-        if not self.closed and stamp[0]:
+        if stamp[0]:
             with self.mutex:
                 if not self.closed and not self._queue.writers:
                     self.closed = True

@@ -62,7 +62,7 @@ class Source:
     __slots__ = ("faces", "lives", "prefix")
 
     def __init__(self, str_prefix: str) -> None:
-        self.prefix = checked_prefix(str_prefix)
+        self.prefix: str = checked_prefix(str_prefix)
         self.lives: dict[int, _Life] = {}
         """By fork generation; those of the ancestors stay, and are never drawn from."""
         self.faces: dict[type[GeneratorCore], GeneratorCore] = {}

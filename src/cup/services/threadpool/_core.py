@@ -47,7 +47,7 @@ class EndAsk(Ask[None]):
 
     def __init__(self, line: Line, but: Worker | None) -> None:
         super().__init__(line)
-        self.but = but
+        self.but: Worker | None = but
 
 
 class Ended(Line):
@@ -75,9 +75,21 @@ class Ended(Line):
 class PoolCore(Staff):
     """The state of one pool, from its making to its end."""
 
+    # Declared again: this class sets what its base declares.
+    broken: str | None
+    draining: bool
+    forced: bool
+    marked: Record | None
+    maximum: int
+    minimum: int
+    numbers: itertools.count[int]
+    plain: bool
+    refusing: str | None
+    started: bool
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.ended = Ended(self)
+        self.ended: Ended = Ended(self)
         _cores.add(self)
         lifecycle.at_exit(lifecycle.Stage.POOLS, self)
 

@@ -33,7 +33,7 @@ class Handle:
     __slots__ = ("__weakref__", "core")
 
     def __init__(self, settings: Settings) -> None:
-        self.core = PoolCore(settings)
+        self.core: PoolCore = PoolCore(settings)
         weakref.finalize(self, self.core.retire_all).atexit = False
 
 

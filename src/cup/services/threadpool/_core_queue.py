@@ -53,10 +53,10 @@ class JobQueue:
         self.normal: deque[Record] = deque()
         self.low: deque[Record] = deque()
         self._classes = (self.high, self.normal, self.low)
-        self.mixed = False
+        self.mixed: bool = False
         self._made: deque[None] = deque()
         self._met: deque[None] = deque()
-        self.room = None if size is None else Room(size)
+        self.room: Room | None = None if size is None else Room(size)
         self._turn = 0
 
     def put(self, record: Record, urgency: Urgency) -> None:
@@ -161,8 +161,8 @@ class Room(Line):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.size = size
-        self.closed = False
+        self.size: int = size
+        self.closed: bool = False
         self._places: deque[None] = deque([None] * size)
 
     def take_now(self) -> bool:

@@ -33,6 +33,8 @@ from ._core_worker import Worker, worker_here
 from .api import Urgency
 
 if TYPE_CHECKING:
+    from _thread import LockType
+
     from cup._core.park import Parker
 
     from ._core_settings import Settings
@@ -60,44 +62,44 @@ class Staff:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.name = settings.name
-        self.prefix = settings.prefix
-        self.daemon = settings.daemon
-        self.keep_alive = settings.keep_alive
-        self.minimum = settings.minimum
-        self.maximum = settings.maximum
-        self.nobody = Nobody(self)
+        self.settings: Settings = settings
+        self.name: str = settings.name
+        self.prefix: str = settings.prefix
+        self.daemon: bool = settings.daemon
+        self.keep_alive: float | None = settings.keep_alive
+        self.minimum: int = settings.minimum
+        self.maximum: int = settings.maximum
+        self.nobody: Nobody = Nobody(self)
         self.renew()
 
     def renew(self) -> None:
         """Make the state of a new pool; also that of a pool in a forked child."""
-        self.born = fork.generation()
-        self.queue = JobQueue(self.settings.queue_size)
+        self.born: int = fork.generation()
+        self.queue: JobQueue = JobQueue(self.settings.queue_size)
         self.idle: list[Parker] = []
-        self.waking = False
+        self.waking: bool = False
         self.running: dict[Worker, Sink] = {}
         self.workers: dict[Worker, None] = {}
         self.seats: deque[int] = deque()
         self.requests: deque[bool] = deque()
-        self.numbers = itertools.count()
+        self.numbers: itertools.count[int] = itertools.count()
         self.marked: Record | None = None
-        self.marked_at = 0.0
-        self.last_wait = 0.0
-        self.plain = False
-        self.started = False
-        self.draining = False
-        self.forced = False
+        self.marked_at: float = 0.0
+        self.last_wait: float = 0.0
+        self.plain: bool = False
+        self.started: bool = False
+        self.draining: bool = False
+        self.forced: bool = False
         self.refusing: str | None = None
         self.broken: str | None = None
-        self.cancelled = Tally()
-        self.refused = Tally()
-        self.late = Tally()
+        self.cancelled: Tally = Tally()
+        self.refused: Tally = Tally()
+        self.late: Tally = Tally()
         self.overdue: dict[Limited, Worker | None] = {}
         self.outboxes: dict[object, Outbox] = {}
-        self.past = Totals()
-        self.life = allocate_lock()
-        self.roster = allocate_lock()
+        self.past: Totals = Totals()
+        self.life: LockType = allocate_lock()
+        self.roster: LockType = allocate_lock()
 
     # -- taking work: nothing here blocks ------------------------------------------
 

@@ -26,7 +26,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._next = itertools.count(1).__next__
-        self.value = 0
+        self.value: int = 0
 
     def add(self) -> None:
         """Count one."""
@@ -42,10 +42,10 @@ class Totals:
     def __init__(self) -> None:
         self.done: int = 0
         self.failed: int = 0
-        self.sampled = 0
-        self.run_counts = [0] * BUCKETS
-        self.run_total = 0.0
-        self.longest = 0.0
+        self.sampled: int = 0
+        self.run_counts: list[int] = [0] * BUCKETS
+        self.run_total: float = 0.0
+        self.longest: float = 0.0
 
     def add(self, other: Totals) -> None:
         """Add what another one has counted."""

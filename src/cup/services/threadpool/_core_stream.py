@@ -39,7 +39,7 @@ class Cell(Generic[T]):
 
     def __init__(self, stream: Stream[T]) -> None:
         self.stream: Stream[T] | None = stream
-        self.done = False
+        self.done: bool = False
         self.error: BaseException | None = None
 
     def succeed(self, value: T, /) -> None:
@@ -136,7 +136,7 @@ class Stream(Line, Generic[T]):
         self._flying: set[Cell[T]] = set()  # else
         self._arrived: deque[Cell[T]] = deque()
         self._awaited = False
-        self.exhausted = False
+        self.exhausted: bool = False
 
     def next_records(self) -> Iterator[Record]:
         """Yield the records that may be queued now."""

@@ -23,6 +23,7 @@ from cup._core.threads import make_thread
 from ._core_stats import Totals
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
     from contextvars import Context
 
@@ -52,16 +53,19 @@ class Worker(Totals):
         keeps_seat: Whether the pool may have another worker once it has left.
     """
 
+    done: int
+    failed: int
+
     __slots__ = ("_parker", "core", "keeps_seat", "lost", "number", "thread")
 
     def __init__(self, core: Staff, number: int) -> None:
         super().__init__()
-        self.core = core
+        self.core: Staff = core
         self._parker = make_parker()
-        self.number = number
-        self.lost = False
-        self.keeps_seat = True
-        self.thread = make_thread(
+        self.number: int = number
+        self.lost: bool = False
+        self.keeps_seat: bool = True
+        self.thread: threading.Thread = make_thread(
             self._run, name=f"{core.prefix}_{number}", daemon=core.daemon
         )
 

@@ -39,9 +39,9 @@ class Call(Generic[T]):
 
     def __init__(self, core: PoolCore, waiter: TaskWaiter) -> None:
         self._core = core
-        self.waiter = waiter
-        self.done = False
-        self.cancelled = False
+        self.waiter: TaskWaiter = waiter
+        self.done: bool = False
+        self.cancelled: bool = False
         self._error: BaseException | None = None
         self._guard: Unretrieved | None = None
 

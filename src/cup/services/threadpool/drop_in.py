@@ -49,7 +49,7 @@ class PoolExecutor(ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
     ) -> None:
         # The base is not initialised: it would make a queue and a lock for nothing.
-        self.pool = ThreadPool(
+        self.pool: ThreadPool = ThreadPool(
             max_workers=max_workers,
             thread_name_prefix=(
                 thread_name_prefix or f"ThreadPoolExecutor-{next(_number)}"
