@@ -29,6 +29,7 @@ Each error is one of ours and also the built-in that a caller would catch::
     └── ExpectFailure             AssertionError
 
     ThreadTermException (BaseException)   ends a thread; never caught by accident
+    JobInterrupted (BaseException)        ends a job; never caught by accident
 
     BlockingInLoopWarning (RuntimeWarning)
 
@@ -50,6 +51,7 @@ __all__ = [
     "InvalidType",
     "InvalidValue",
     "JobCancelled",
+    "JobInterrupted",
     "JobTimeout",
     "LockBroken",
     "LockDeadlock",
@@ -170,7 +172,7 @@ class RunTimeout(JobTimeout):
 
 
 class JobCancelled(CupError, concurrent.futures.CancelledError):
-    """The job was cancelled before it ran.
+    """The job was cancelled before it ran, or interrupted while it ran.
 
     It is a `concurrent.futures.CancelledError`, never asyncio's: a cancelled job is
     not a cancelled task.
@@ -226,6 +228,14 @@ class ThreadTermException(BaseException):
 
     Not an `Exception`, so that `except Exception` in the interrupted code does not
     swallow it. It ends a thread's `run()` silently.
+    """
+
+
+class JobInterrupted(BaseException):
+    """Raised inside a running job to end it.
+
+    Not an `Exception`, so that `except Exception` in the job does not swallow it. Who
+    waits for a job that ends by it gets a `JobCancelled`.
     """
 
 

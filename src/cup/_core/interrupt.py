@@ -112,6 +112,14 @@ class Target:
             del targets[self._ident]
         return pending
 
+    def withdraw(self) -> None:
+        """Drop the pending interrupt; the target stays open for the next."""
+        with self._mutex:
+            self._pending = None
+            self._recall()
+            if self._sent:
+                self._forget()
+
     def post(self, interrupt: Interrupt) -> bool:
         """Interrupt the thread, now or when the target opens.
 

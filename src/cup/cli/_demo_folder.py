@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Checksums", "checksums", "deliver", "make_folder", "megabytes", "pack"]
+__all__ = ["Checksums", "checksums", "deliver", "make_folder", "pack"]
 
 Checksums: TypeAlias = "Mapping[str, str]"
 """The SHA-256 of each file of a folder, by its path in there."""
@@ -20,7 +20,7 @@ Checksums: TypeAlias = "Mapping[str, str]"
 _KIB: Final = 1024
 
 
-def make_folder(folder: Path, *, files: int, seed: int) -> Path:
+def make_folder(folder: Path, *, files: int, seed: int) -> str:
     """Make a folder with text, noise, zeros and empty files, three levels deep.
 
     Args:
@@ -29,28 +29,33 @@ def make_folder(folder: Path, *, files: int, seed: int) -> Path:
         seed: What their content is made from.
 
     Returns:
-        The folder.
+        What it holds, in words.
     """
     source = random.Random(seed)  # noqa: S311 - the same files each time
-    words = [source.randbytes(4).hex() for _ in range(500)]
+    words = [source.randbytes(4).hex().encode() for _ in range(500)]
+    total = 0
     for number in range(files):
-        size = source.randrange(20, 120) * _KIB
         kind = ("text", "noise", "zeros", "empty")[number % 4]
         path = folder / f"part {number % 5}" / f"level{number % 3}" / f"{number}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        if kind == "text":
-            path.write_text(" ".join(source.choices(words, k=size // 9)))
-        else:
-            contents = {"noise": source.randbytes, "zeros": bytes}
-            path.write_bytes(contents[kind](size) if kind in contents else b"")
-    return folder
+        total += path.write_bytes(_content(kind, source, words))
+    return f"{files} files, {total / 1e6:.1f} MB"
 
 
-def pack(folder: Path, archive: Path) -> Path:
-    """Put a folder into a compressed archive and return that."""
+def _content(kind: str, source: random.Random, words: list[bytes]) -> bytes:
+    size = source.randrange(20, 120) * _KIB
+    if kind == "text":
+        return b" ".join(source.choices(words, k=size // 9))
+    if kind == "noise":
+        return source.randbytes(size)
+    return bytes(size if kind == "zeros" else 0)
+
+
+def pack(folder: Path, archive: Path) -> Checksums:
+    """Put a folder into a compressed archive, and return what that holds."""
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         tar.add(folder, arcname=".")
-    return archive
+    return checksums(folder)
 
 
 def deliver(archive: Path, place: Path) -> Checksums:
@@ -81,9 +86,3 @@ def checksums(folder: Path) -> Checksums:
         for path in folder.rglob("*")
         if path.is_file()
     }
-
-
-def megabytes(folder: Path) -> str:
-    """Say how large the files of a folder are together."""
-    sizes = (path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return f"{sum(sizes) / 1e6:.1f} MB"

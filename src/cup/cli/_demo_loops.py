@@ -36,9 +36,7 @@ def installed_loops() -> tuple[str, ...]:
     return ("asyncio", "uvloop", "trio") if find_spec("uvloop") else ("asyncio", "trio")
 
 
-def run_on(
-    loop: str, fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts]
-) -> T:
+def run_on(loop: str, fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts]) -> T:
     """Run an async function in an event loop of its own.
 
     Args:

@@ -1,7 +1,7 @@
-"""What the demo is made of: parts, and the facts that they find.
+"""What the demo is made of: parts, the stage they play on, and the facts they state.
 
-A part does something real with a service, and returns facts. Each fact says what was
-promised as well as what was found.
+A part does something real with a service, and states facts about it. Each fact says
+what was promised as well as what was found.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from ._demo_loops import run_on
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-__all__ = ["AsyncPart", "Fact", "Part", "Stage", "at_most", "exactly"]
+__all__ = ["AsyncPart", "Fact", "Part", "Stage", "Value"]
 
 Value: TypeAlias = "int | str | list[int] | list[str]"
 
@@ -29,8 +29,8 @@ class Fact:
         what: The subject.
         found: What it was.
         promised: What it was to be.
-        kept: Whether that is the same.
-        at: When it was found, by `perf_counter`.
+        kept: Whether it was so.
+        at: When it was stated, by `perf_counter`.
     """
 
     what: str
@@ -40,33 +40,36 @@ class Fact:
     at: float = field(default_factory=perf_counter)
 
 
-def exactly(what: str, found: Value, promised: Value) -> Fact:
-    """State a fact that was promised to the point."""
-    return Fact(what=what, found=found, promised=promised, kept=found == promised)
-
-
-def at_most(what: str, found: int, most: int) -> Fact:
-    """State a fact that was promised as a limit."""
-    return Fact(what=what, found=found, promised=f"<= {most}", kept=found <= most)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Stage:
-    """Where a part plays.
+    """Where one part plays once, and what it stated there.
 
     Attributes:
         folder: An empty folder, removed after the part.
         seed: What random content is made from.
         quick: Whether to take less work.
+        facts: What was stated so far.
     """
 
     folder: Path
     seed: int = 1
     quick: bool = False
+    facts: list[Fact] = field(default_factory=list["Fact"])
 
     def many(self, full: int, quick: int) -> int:
         """Say how many of something to take."""
         return quick if self.quick else full
+
+    def exactly(self, what: str, found: Value, promised: Value) -> None:
+        """State a fact that was promised to the point."""
+        kept = found == promised
+        self.facts.append(Fact(what=what, found=found, promised=promised, kept=kept))
+
+    def at_most(self, what: str, found: int, most: int) -> None:
+        """State a fact that was promised as a limit."""
+        promised = f"at most {most}"
+        kept = found <= most
+        self.facts.append(Fact(what=what, found=found, promised=promised, kept=kept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Part:
 
     name: str
     title: str
-    run: Callable[[Stage], Iterable[Fact]]
+    run: Callable[[Stage], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +93,11 @@ class AsyncPart:
 
     Attributes:
         twin: The part for threads: gives name and title.
-        run: Does it, and returns the facts.
+        run: Does it, and states the same facts.
     """
 
     twin: Part
-    run: Callable[[Stage], Awaitable[Iterable[Fact]]]
+    run: Callable[[Stage], Awaitable[object]]
 
     def on(self, loop: str) -> Part:
         """Return the part as it runs on one loop."""

@@ -2,76 +2,86 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final
 
-from cup.services.threadpool import ThreadPool
+from cup.errors import JobCancelled, JobTimeout, PoolFull, WaitTimeout
+from cup.services.threadpool import ThreadPool, Urgency
 
-from ._demo_folder import checksums, deliver, make_folder, megabytes, pack
-from ._demo_part import Fact, Stage, exactly
+from ._demo_folder import deliver, make_folder, pack
+from ._demo_part import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator
+
+    from cup.services.threadpool import AsyncThreadPool, Job
+
+    from ._demo_part import Stage
 
 __all__ = ["PARTS"]
 
 PATIENCE: Final = 5.0  # seconds until what was to happen counts as not happened
 
 
-def distribute(stage: Stage) -> Iterator[Fact]:
+def distribute(stage: Stage) -> None:
     """Copy a folder to many places, then again by the same pool, started anew."""
-    source = make_folder(
-        stage.folder / "source", files=stage.many(60, 12), seed=stage.seed
-    )
+    source = stage.folder / "source"
     places = [stage.folder / f"place{n}" for n in range(stage.many(24, 6))]
-    archive = stage.folder / "source.tar.gz"
-    copy = partial(deliver, archive)
-    size = f"{len(checksums(source))} files, {megabytes(source)}"
+    files = stage.many(60, 12)
 
     pool = ThreadPool(minthreads=2, maxthreads=4, name="copies")
     with pool:
-        pool.run(pack, source, archive)
-        original = checksums(source)
-        copies = pool.each(copy, places, ordered=False)
-        same = sum(found == original for found in copies)
-        yield exactly(f"copies of {size}, each file the same", same, len(places))
+        content = pool.run(make_folder, source, files=files, seed=stage.seed)
+        same = copy_everywhere(pool, source, places)
+        stage.exactly(f"copies that equal the source ({content})", same, len(places))
 
-        refused = pool.submit(copy, Path("/")).exception()
-        yield exactly("a copy to '/' fails, alone", type(refused).__name__, "ValueError")
+        error = pool.submit(deliver, source, Path("/")).exception()
+        stage.exactly("error of a copy to '/'", type(error).__name__, "ValueError")
 
     pool.start()  # `with` has stopped it
-    (source / "news.txt").write_text("the folder has changed")
-    pool.run(pack, source, archive)
-    original = checksums(source)
-    copies = pool.each(copy, places, ordered=False)
-    same = sum(found == original for found in copies)
+    pool.run((source / "news.txt").write_text, "the folder has changed")
+    some = places[::3]
+    same = copy_everywhere(pool, source, some)
+    stage.exactly("the same after a change and a restart", same, len(some))
+
     report = pool.stop()
-    yield exactly("copies of the changed folder, after a restart", same, len(places))
-    yield exactly("jobs done, in both lives", report.done, 2 * len(places) + 3)
+    done = 5 + len(places) + len(some)
+    stage.exactly("jobs done in both lives", report.done, done)
 
 
-def resize(stage: Stage) -> Iterator[Fact]:
+def copy_everywhere(pool: ThreadPool, source: Path, places: list[Path]) -> int:
+    """Copy a folder to each place, and count the copies that equal it."""
+    archive = source.with_suffix(".tar.gz")
+    original = pool.run(pack, source, archive)
+    copies = pool.each(partial(deliver, archive), places, ordered=False)
+    return sum(copy == original for copy in copies)
+
+
+def resize(stage: Stage) -> None:
     """Change the number of workers while there is more to do than they can."""
-    sizes = [2, 8, 3, 6, 1]
     jobs = stage.many(2000, 1000)
+    sizes = [2, 8, 3, 6, 1]
     seen: list[int] = []
     with ThreadPool(minthreads=1, maxthreads=1) as pool:
-        for _ in range(jobs):
-            pool.submit(sleep, 0.004)
+        queued = [pool.submit(sleep, 0.004) for _ in range(jobs)]
         for size in sizes:
             pool.resize(size, size)
             wait_until(partial(all_busy, pool, size))
             seen.append(pool.stats().workers)
-        report = pool.stop(force_stop=True)
+        stage.exactly("workers, all busy, after each resize", seen, sizes)
 
-    yield exactly("workers, all busy, after each resize", seen, sizes)
-    yield exactly("jobs run or cancelled", report.done + report.cancelled, jobs)
+        cancelled = sum(job.cancel() for job in queued)
+        report = pool.stop()
+        stage.exactly("jobs run or cancelled", report.done + cancelled, jobs)
 
 
-def cancel(stage: Stage) -> Iterator[Fact]:
-    """Cancel every other job of a queue; then all that a forced stop finds there."""
+def cancel(stage: Stage) -> None:
+    """Cancel every other job in the queue; then all that a forced stop finds there."""
     jobs = stage.many(400, 100)
     ran: list[int] = []
     with ThreadPool(max_workers=2) as pool, opened_at_last() as gate:
@@ -81,37 +91,32 @@ def cancel(stage: Stage) -> Iterator[Fact]:
         cancelled = sum(job.cancel() for job in queued[::2])
         gate.set()
         pool.stop()
-        yield exactly("jobs cancelled in the queue", cancelled, jobs // 2)
-        yield exactly("jobs run", len(ran), jobs // 2)
-        yield exactly("jobs run that were cancelled", sum(n % 2 == 0 for n in ran), 0)
+        stage.exactly("jobs cancelled", cancelled, jobs // 2)
+        stage.exactly("jobs run", len(ran), jobs - cancelled)
+        stage.exactly("jobs both run and cancelled", sum(n % 2 == 0 for n in ran), 0)
 
         pool.start()
-        for _ in range(jobs):
-            pool.submit(sleep, 0.004)
+        queued = [pool.submit(sleep, 0.004) for _ in range(jobs)]
         report = pool.stop(force_stop=True)
-        stats = pool.stats()
+        ended = sum(map(has_ended, queued))
+        stage.exactly("jobs ended by a forced stop", ended, jobs)
+        ended = report.done + cancelled + report.cancelled
+        stage.exactly("jobs run or cancelled, in all", ended, 2 + 2 * jobs)
 
-    yield exactly("jobs still running after a forced stop", stats.running, 0)
-    yield exactly("jobs run or cancelled", stats.done + stats.cancelled, 2 + 2 * jobs)
-    yield exactly("that the stop did not tell of", stats.cancelled - cancelled - report.cancelled, 0)
 
-
-def bound(stage: Stage) -> Iterator[Fact]:
+def bound(stage: Stage) -> None:
     """Bound the queue: who brings more than fits waits, or is refused."""
     jobs = stage.many(400, 100)
     lengths: list[int] = []
     with ThreadPool(max_workers=2, queue_size=4) as pool:
         for _ in range(jobs):
-            pool.post(lambda: lengths.append(pool.stats().queued))
-
-    yield exactly("jobs run", len(lengths), jobs)
-    yield at_most("most jobs in the queue at once", max(lengths), 4)
+            pool.submit(lambda: lengths.append(pool.stats().queued))
+    stage.exactly("jobs run", len(lengths), jobs)
+    stage.at_most("most jobs in a queue for 4", max(lengths), 4)
 
     refused = 0
-    with (
-        ThreadPool(max_workers=1, queue_size=4, when_full="refuse") as pool,
-        opened_at_last() as gate,
-    ):
+    pool = ThreadPool(max_workers=1, queue_size=4, when_full="refuse")
+    with pool, opened_at_last() as gate:
         pool.submit(gate.wait)
         wait_until(partial(all_busy, pool, 1))
         for _ in range(10):
@@ -119,11 +124,10 @@ def bound(stage: Stage) -> Iterator[Fact]:
                 pool.submit(gate.wait)
             except PoolFull:
                 refused += 1
+    stage.exactly("of 10 jobs for such a queue, refused", refused, 6)
 
-    yield exactly("of 10 jobs for 4 places, refused", refused, 6)
 
-
-def urgency(stage: Stage) -> Iterator[Fact]:
+def urgency(stage: Stage) -> None:
     """Queue jobs in the wrong order; the most urgent are started first."""
     each = stage.many(5, 2)
     order: list[str] = []
@@ -133,23 +137,34 @@ def urgency(stage: Stage) -> Iterator[Fact]:
             view = pool.options(urgency=level)
             for _ in range(each):
                 view.submit(order.append, level.name)
+    promised = [f"{each} {level.name}" for level in Urgency]
+    stage.exactly("jobs in the order of their start", counted(order), promised)
 
-    yield exactly("levels in the order of their start", order, by_urgency(each))
 
-
-def by_urgency(each: int) -> list[str]:
-    """Name the levels, the most urgent first, each so many times."""
-    return [level.name for level in Urgency for _ in range(each)]
+def counted(names: list[str]) -> list[str]:
+    """Shorten a list: what comes several times in a row is counted."""
+    return [f"{len([*same])} {name}" for name, same in groupby(names)]
 
 
 def all_busy(pool: ThreadPool | AsyncThreadPool, workers: int) -> bool:
-    """Tell whether a pool has so many workers, and each has a job."""
+    """Tell whether a pool has so many workers, and each of them a job."""
     stats = pool.stats()
     return stats.workers == stats.running == workers
 
 
+def has_ended(job: Job[None]) -> bool:
+    """Tell whether a job has ended, in whatever way."""
+    try:
+        job.result(timeout=0)
+    except JobTimeout:
+        return False
+    except JobCancelled:
+        return True
+    return True
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens soon.
+    """Wait for what happens soon.
 
     Raises:
         WaitTimeout: If it has not happened in time.
@@ -162,8 +177,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def opened_at_last() -> Iterator[threading.Event]:
-    """Give a gate for jobs to wait at; nobody is left waiting, whatever happens."""
+def opened_at_last() -> Generator[threading.Event, None, None]:
+    """Give a gate for jobs to wait at; it opens in the end, whatever happens."""
     gate = threading.Event()
     try:
         yield gate
@@ -172,11 +187,11 @@ def opened_at_last() -> Iterator[threading.Event]:
 
 
 DISTRIBUTE: Final = Part(
-    "threadpool.distribute", "copy a folder to many places and verify each", distribute
+    "threadpool.distribute", "copy a folder to many places, verify each", distribute
 )
 RESIZE: Final = Part("threadpool.resize", "resize a busy pool, up and down", resize)
 CANCEL: Final = Part("threadpool.cancel", "cancel what is queued", cancel)
 BOUND: Final = Part("threadpool.bound", "bound the queue", bound)
-URGENCY: Final = Part("threadpool.urgency", "start what is urgent first", urgency)
+URGENCY: Final = Part("threadpool.urgency", "start first what is urgent", urgency)
 
-PARTS: Final = (DISTRIBUTE, RESIZE, CANCEL, BOUND, URGENCY)
+PARTS: Final[tuple[Part, ...]] = (DISTRIBUTE, RESIZE, CANCEL, BOUND, URGENCY)

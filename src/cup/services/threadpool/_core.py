@@ -16,7 +16,7 @@ from cup._core import fork, lifecycle
 from cup._core.line import Line
 from cup._core.threads import join_all
 from cup._core.wait import Ask
-from cup.errors import PoolClosed
+from cup.errors import JobCancelled, JobInterrupted, PoolClosed
 
 from ._core_record import claim, describe
 from ._core_staff import Staff
@@ -210,7 +210,6 @@ class PoolCore(Staff):
 
     def cancel_queued(self) -> int:
         """Drop everything that has not started; returns how many that were."""
-        self.forced = True
         records: list[Record] = []
         while True:
             record = self.queue.take_oldest()
@@ -295,10 +294,26 @@ class PoolCore(Staff):
 
         return PoolState.RUNNING if self.started else PoolState.NEW
 
+    def interrupt_all(self) -> None:
+        """Interrupt every job that runs."""
+        here = self.here()
+        for worker, sink in list(self.running.items()):
+            if worker is not here:
+                worker.interrupt(
+                    sink, JobInterrupted("the pool is being stopped by force")
+                )
+
+    def give_all_up(self) -> None:
+        """Give up every job that did not end in its grace, and tell who waits."""
+        here = self.here()
+        for worker, sink in list(self.running.items()):
+            if worker is not here and self.give_up(sink):
+                sink.fail(JobCancelled("the job did not end when it was interrupted"))
+
     def report_of_stop(self, cancelled: int) -> StopReport:
         """Say what a stop has done."""
         running = [describe(sink) for sink in list(self.running.values())]
-        overdue = [describe(limited) for limited in list(self.overdue)]
+        overdue = [describe(sink) for sink in list(self.overdue.values())]
         return StopReport(
             done=self.stats().done,
             cancelled=cancelled,

@@ -15,21 +15,25 @@ import threading
 from collections import deque
 from concurrent.futures import Future, InvalidStateError
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from cup._core import wait
 from cup._core.gil import MUTEX_PATHS
 from cup._core.park import LockParker, borrow, give_back
-from cup.errors import JobCancelled, JobTimeout
+from cup.errors import JobCancelled, JobInterrupted, JobTimeout
 
+from ._core_owner import Unretrieved, Wakeable
 from ._core_record import claim, is_claimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from ._core_record import Record, Sink
+    from cup._core.interrupt import Interrupt
 
-__all__ = ["Job", "Owner", "Unretrieved"]
+    from ._core_owner import Owner
+    from ._core_record import Record
+
+__all__ = ["Job"]
 
 T = TypeVar("T")
 
@@ -51,49 +55,6 @@ _KNOWN_FIELDS = {
 }
 PLAIN: Final = MUTEX_PATHS or set(vars(Future())) != _KNOWN_FIELDS
 """Whether every job has its condition from the start, as any other future has."""
-
-
-class Owner(Protocol):
-    """What a job needs of the pool that runs it."""
-
-    def withdrew(self, sink: Sink) -> None:
-        """Count a job that was taken out of the queue."""
-        ...
-
-    def run_here(self, record: Record) -> bool:
-        """Run a queued job in the calling worker, if waiting for it would never end."""
-        ...
-
-    def report(self, error: BaseException, what: str) -> None:
-        """Tell of an exception that nobody else will see."""
-        ...
-
-
-class Wakeable(Protocol):
-    """A thread or a task that waits for the end of a job."""
-
-    def wake(self) -> object:
-        """Wake it: thread-safe, never blocks."""
-        ...
-
-
-class Unretrieved:
-    """Reports an exception when it dies with its job, unless somebody looked."""
-
-    __slots__ = ("_error", "_owner", "_what")
-
-    def __init__(self, owner: Owner, error: BaseException, what: str) -> None:
-        self._owner: Owner | None = owner
-        self._error = error
-        self._what = what
-
-    def disarm(self) -> None:
-        """Somebody has looked at the exception."""
-        self._owner = None
-
-    def __del__(self) -> None:
-        if self._owner is not None:
-            self._owner.report(self._error, self._what)
 
 
 class Job(Future[T]):
@@ -165,6 +126,23 @@ class Job(Future[T]):
         self._owner.withdrew(sink)
         self._end(CANCELLED)
         return True
+
+    def interrupt(self, error: Interrupt | None = None) -> bool:
+        """Raise an exception inside of the running job, to end it.
+
+        It ends any wait of this library at once, reaches Python code soon, waits while
+        the job holds one of our locks or is inside of `cup.thread.shield`, and never
+        hits another job. It cannot reach C code before that returns.
+
+        Args:
+            error: An exception, or a class of exceptions that takes no arguments; None
+                for `JobInterrupted`, which `result` turns into `JobCancelled`.
+
+        Returns:
+            True if it will be raised, unless the job ends first; False if the job does
+            not run.
+        """
+        return self._owner.interrupt(self, JobInterrupted() if error is None else error)
 
     def cancelled(self) -> bool:
         """Tell whether the job was cancelled before it started."""
@@ -249,7 +227,7 @@ class Job(Future[T]):
 
     def fail(self, error: BaseException) -> None:
         """End with an exception, which is reported if nobody ever looks at it."""
-        self.__dict__["_unretrieved"] = Unretrieved(
+        self.__dict__["_unretrieved"] = Unretrieved.guard(
             self._owner, error, "an exception of a job was never retrieved"
         )
         self._exception = error

@@ -4,19 +4,19 @@ Only jobs that have a limit pay for it: their record runs through a `Limited`, w
 is also its sink. Deadlines are kept by a thread of the library's own, which tells who
 waits when one is over; done-callbacks of that job run there, too.
 
-A job that is over its `run_timeout` cannot be killed. Who waits gets `RunTimeout` at
-once, the worker is given up and replaced, and its late result is counted.
+A job that is over its `run_timeout` is interrupted; who waits gets `RunTimeout` when it
+has ended by that. If it has not within the pool's `interrupt_grace`, who waits gets it
+then, and the worker is given up and replaced: it may be inside of C code for ever.
 """
 
 from __future__ import annotations
 
-from _thread import allocate_lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, get_args
 
 from cup._core import timekeeper
 from cup._core.clock import check_timeout
-from cup.errors import InvalidValue, QueueTimeout, RunTimeout
+from cup.errors import InvalidValue, JobInterrupted, QueueTimeout, RunTimeout
 
 from ._core_record import claim
 from .api import Limits, OnCancel, Urgency
@@ -24,9 +24,8 @@ from .api import Limits, OnCancel, Urgency
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._core import PoolCore
     from ._core_record import Record, Sink
-    from ._core_worker import Worker
+    from ._core_staff import Staff
 
 __all__ = ["Limited", "check_limits", "limit"]
 
@@ -64,40 +63,30 @@ def check_limits(
     )
 
 
-def limit(core: PoolCore, record: Record, limits: Limits) -> None:
+def limit(core: Staff, record: Record, limits: Limits) -> None:
     """Put a new record, not yet queued, under its limits."""
     if limits.queue_timeout is not None or limits.run_timeout is not None:
         Limited(core, record, limits)
 
 
 class Limited:
-    """A sink before the sink of one job: whatever comes first settles it."""
+    """A sink before the sink of one job: whatever comes first settles it.
 
-    __slots__ = (
-        "_appointment",
-        "_core",
-        "_ended",
-        "_expired",
-        "_limits",
-        "_mutex",
-        "_record",
-        "_worker",
-        "inner",
-    )
+    Attributes:
+        inner: The sink of the job.
+    """
 
-    def __init__(self, core: PoolCore, record: Record, limits: Limits) -> None:
+    __slots__ = ("_appointment", "_core", "_expired", "_limits", "_record", "inner")
+
+    def __init__(self, core: Staff, record: Record, limits: Limits) -> None:
         self._core = core
         self._limits = limits
         self._record = record
-        self.inner: Sink = record[4]
-        self._worker: Worker | None = None
-        self._mutex = allocate_lock()
-        self._ended = False
         self._expired = False
         self._appointment: timekeeper.Appointment | None = None
-        fn, _, args, _, _ = record
+        self.inner: Sink = record[4]
+        record[2] = (record[0], *record[2])
         record[0] = self._run
-        record[2] = (fn, *args)
         record[4] = self
         if limits.queue_timeout is not None:
             self._appointment = timekeeper.call_at(
@@ -110,25 +99,21 @@ class Limited:
         """Run the job, in its worker."""
         self.forget()
         if self._limits.run_timeout is not None:
-            self._worker = self._core.here()
             self._appointment = timekeeper.call_at(
                 monotonic() + self._limits.run_timeout, self._ran_too_long
             )
         try:
             return fn(*args, **kwargs)
         finally:
-            with self._mutex:
-                self._ended = True
             self.forget()
-            if self._expired:
-                self._core.late.add()
-                self._core.overdue.pop(self, None)
 
     def forget(self) -> None:
         """Cancel the deadline that is running."""
-        if self._appointment is not None:
-            self._appointment.cancel()
-            self._appointment = None
+        appointment, self._appointment = self._appointment, None
+        if appointment is not None:
+            appointment.cancel()
+
+    # -- deadlines; called by the timekeeper ---------------------------------------
 
     def _queued_too_long(self) -> None:
         if claim(self._record) is None:
@@ -145,34 +130,42 @@ class Limited:
         )
 
     def _ran_too_long(self) -> None:
-        # The worker cannot leave `_run` while this holds the mutex.
-        with self._mutex:
-            if self._ended:
-                return
-            self._expired = True
-            self._core.overdue[self] = self._worker
-            if self._worker is not None:
-                self._worker.lost = True
-        if self._worker is not None:
-            self._core.give_up(self._worker)
+        self._expired = True
+        if not self._core.interrupt(self, JobInterrupted("run_timeout is over")):
+            self._expired = False  # it has ended at this very moment
+            return
+
+        grace = self._core.settings.interrupt_grace
+        timekeeper.call_at(monotonic() + grace, self._did_not_end)
+
+    def _did_not_end(self) -> None:
+        if self._core.give_up(self):
+            self.inner.fail(self._late("it goes on, and its result will be dropped"))
+
+    def _late(self, what: str) -> RunTimeout:
         timeout = self._limits.run_timeout
-        self.inner.fail(
-            RunTimeout(
-                f"the job has not ended within its run_timeout of {timeout} s; "
-                f"it goes on, and its result will be dropped",
-                timeout=timeout,
-            )
+        return RunTimeout(
+            f"the job has not ended within its run_timeout of {timeout} s; {what}",
+            timeout=timeout,
         )
+
+    # -- the end of the job --------------------------------------------------------
 
     def succeed(self, value: Any, /) -> None:
         """Pass the result on, unless the job was late."""
-        if not self._expired:
+        if self._expired:
+            self._core.late.add()
+            self.inner.fail(self._late("its result came too late"))
+        else:
             self.inner.succeed(value)
 
     def fail(self, error: BaseException, /) -> None:
         """Pass the exception on, unless the job was late."""
-        if not self._expired:
-            self.inner.fail(error)
+        if self._expired:
+            late = self._late("it was interrupted")
+            late.__cause__ = error
+            error = late
+        self.inner.fail(error)
 
     def drop(self) -> None:
         """Pass on that the job was cancelled."""

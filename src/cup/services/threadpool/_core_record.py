@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from ._core_job import Owner
+    from ._core_owner import Owner
     from ._core_staff import Staff
 
 __all__ = [
@@ -126,7 +126,10 @@ class Nobody:
         """Forget the result."""
 
     def fail(self, error: BaseException, /) -> None:
-        """Report the exception."""
+        """Report the exception, unless somebody wanted the job to end."""
+        if isinstance(error, JobCancelled):
+            return
+
         self._owner.report(error, "a posted job failed")
 
     def drop(self) -> None:

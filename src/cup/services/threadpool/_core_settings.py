@@ -57,6 +57,7 @@ class Settings:
     when_full: WhenFull
     room_timeout: float | None
     keep_alive: float | None
+    interrupt_grace: float
     on_unhandled: Callable[[BaseException, str], object] | None
 
 
@@ -74,6 +75,7 @@ def make_settings(
     when_full: WhenFull,
     room_timeout: float | None,
     keep_alive: float | None,
+    interrupt_grace: float,
     on_unhandled: Callable[[BaseException, str], object] | None,
 ) -> Settings:
     """Check the options and return them with their defaults filled in."""
@@ -107,6 +109,7 @@ def make_settings(
         when_full=when_full,
         room_timeout=check_timeout(room_timeout, "room_timeout"),
         keep_alive=check_timeout(keep_alive, "keep_alive"),
+        interrupt_grace=_finite("interrupt_grace", interrupt_grace),
         on_unhandled=on_unhandled,
     )
 
@@ -158,6 +161,14 @@ def check_at_least_one(name: str, value: int) -> None:
     _check_int(name, value)
     if value < 1:
         raise InvalidValue(f"{name} must be 1 or more, not {value}")
+
+
+def _finite(name: str, value: float) -> float:
+    seconds = check_timeout(value, name)
+    if seconds is None:
+        raise InvalidValue(f"{name} must be a number of seconds, not {value!r}")
+
+    return seconds
 
 
 def _check_int(name: str, value: object) -> None:

@@ -11,14 +11,16 @@ submits the next job finds it free.
 
 from __future__ import annotations
 
-from _thread import get_ident
+from _thread import allocate_lock, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from cup._core import fork
 from cup._core.fork import stamp
+from cup._core.interrupt import Interrupt, Target
 from cup._core.park import make_parker
 from cup._core.threads import make_thread
+from cup.errors import JobCancelled, JobInterrupted
 
 from ._core_stats import Totals
 
@@ -51,12 +53,24 @@ class Worker(Totals):
         number: Its number in the pool, free again when it leaves.
         lost: Whether its pool has given it up: it must touch nothing any more.
         keeps_seat: Whether the pool may have another worker once it has left.
+        current: The sink of the job that runs, while that can be interrupted.
     """
 
     done: int
     failed: int
 
-    __slots__ = ("_parker", "core", "keeps_seat", "lost", "number", "thread")
+    __slots__ = (
+        "_claim",
+        "_claims",
+        "_parker",
+        "_target",
+        "core",
+        "current",
+        "keeps_seat",
+        "lost",
+        "number",
+        "thread",
+    )
 
     def __init__(self, core: Staff, number: int) -> None:
         super().__init__()
@@ -65,40 +79,54 @@ class Worker(Totals):
         self.number: int = number
         self.lost: bool = False
         self.keeps_seat: bool = True
+        self.current: Sink | None = None
+        self._claim: Sink | None = None
+        self._claims = allocate_lock()
+        self._target = Target()
         self.thread: threading.Thread = make_thread(
             self._run, name=f"{core.prefix}_{number}", daemon=core.daemon
         )
 
     def _run(self) -> None:
         _workers[get_ident()] = self
+        self._target.open()
         try:
-            self._live()
+            if self.core.initialise():
+                self._live()
+            else:
+                self.core.leave(self)
         finally:
+            self._target.close()
+            if self.lost and stamp[0]:
+                self.core.overstayed(self)
             _workers.pop(get_ident(), None)
 
     def _live(self) -> None:
-        core = self.core
-        if not core.initialise():
-            core.leave(self)
-            return
-
         while True:
-            self._work()
-            if self.gone() or core.leave(self):
+            try:
+                self._work()
+            except BaseException as error:  # noqa: BLE001 - an interrupt, see `_settle`
+                sink = self._settle()
+                if sink is not None:
+                    self._fail(sink, error)
+                else:
+                    self.core.report(error, "a worker failed")
+                continue
+            if self.gone() or self.core.leave(self):
                 return
 
     def gone(self) -> bool:
         """Tell whether this thread is no worker any more: given up, or in a child."""
         return self.lost or not stamp[0]
 
-    def _work(self) -> None:
+    def _work(self) -> None:  # noqa: C901, PLR0912 - a call more costs each job 5 %
         """Run records until it is time to leave."""
         core = self.core
         queue = core.queue
-        pop = queue.normal.popleft
-        room = queue.room
+        jobs = queue.normal
+        pop = jobs.popleft
         running = core.running
-        idle = core.idle
+        idle, seats = core.idle, core.seats
         while True:
             try:
                 record = queue.take() if queue.mixed else pop()
@@ -118,15 +146,21 @@ class Worker(Totals):
             fn, context, args, kwargs = record
             record.clear()
             running[self] = sink
-            if room is not None:
-                room.free()
-            if idle and not core.waking and queue.has_work():
-                core.kick()
+            if core.bounded:
+                core.free_place()
+            # Counted as running first, looked at second: a submitter in between saw a
+            # worker that would come for its job, and now it does not.
+            if (jobs or queue.mixed) and (idle or seats) and not core.waking:
+                core.engage()
             try:
+                self.current = sink  # from here on the job can be interrupted
                 if self.done & _SAMPLE:
                     value = context.run(fn, *args, **kwargs)
                 else:
                     value = self._run_timed(context, fn, args, kwargs)
+                self.current = None
+                if self._claim is not None:
+                    self._settle()
             except BaseException as error:  # noqa: BLE001 - it goes to who waits
                 del fn, context, args, kwargs
                 self._fail(sink, error)
@@ -152,6 +186,8 @@ class Worker(Totals):
         finally:
             self.sample(monotonic() - start)
 
+    # -- the end of a job ----------------------------------------------------------
+
     def _succeed(self, sink: Sink, value: Any) -> None:
         self.done += 1
         self.core.running.pop(self, None)
@@ -164,16 +200,66 @@ class Worker(Totals):
             self.core.report(error, "what was told of a job's end failed")
 
     def _fail(self, sink: Sink, error: BaseException) -> None:
+        self.current = None
+        if self._claim is not None:
+            self._settle()
         self.done += 1
         self.failed += 1
         self.core.running.pop(self, None)
         if self.gone():
             return
 
+        if isinstance(error, JobInterrupted):
+            cancelled = JobCancelled("the job was interrupted while it ran")
+            cancelled.__cause__ = error
+            error = cancelled
         try:
             sink.fail(error)
         except BaseException as second:  # noqa: BLE001 - a callback must not end us
             self.core.report(second, "what was told of a job's end failed")
+
+    # -- interrupts ----------------------------------------------------------------
+
+    def interrupt(self, sink: Sink, interrupt: Interrupt) -> bool:
+        """Interrupt the job of `sink`, if this worker runs it; thread-safe.
+
+        The claim is made first, then the current job is looked at; the worker says
+        first that its job has ended, then looks for a claim. So either this sees that
+        the job has ended, or the worker sees the claim and settles it, before it does
+        anything else: no interrupt reaches another job or the pool.
+        """
+        with self._claims:
+            self._claim = sink
+            if self.current is not sink:
+                self._claim = None
+                return False
+
+            return self._target.post(interrupt)
+
+    def give_up(self, sink: Sink) -> bool:
+        """Cut this worker off from its pool while it runs the job of `sink`."""
+        with self._claims:
+            self._claim = sink
+            if self.current is not sink or self.lost:
+                return False
+
+            self.lost = True
+            return True
+
+    def _settle(self) -> Sink | None:
+        """See to it that no interrupt of the job that has ended comes any more.
+
+        Until then one may be raised anywhere in this thread: inside of the `try` around
+        the job, or, when the job itself has raised, on the way from there to here;
+        `_live` catches that one.
+        """
+        self.current = None
+        with self._claims:
+            self._target.withdraw()
+            sink, self._claim = self._claim, None
+        return sink
+
+    # -- between jobs --------------------------------------------------------------
 
     def _await_work(self) -> bool:
         """Park until there may be work; False when it is time to leave."""

@@ -57,6 +57,8 @@ class AsyncThreadPool(AsyncPoolView):
             waits for room, since a task must not run it.
         room_timeout: Seconds to wait for room before `PoolFull`; None for ever.
         keep_alive: Seconds after which an idle worker above the minimum goes.
+        interrupt_grace: Seconds that an interrupted job gets to end before its worker
+            is given up and replaced.
         on_unhandled: Called as `(exception, what)` with what nobody else would see.
         exit_grace: Seconds that a cancelled `async with` waits for running jobs.
 
@@ -82,6 +84,7 @@ class AsyncThreadPool(AsyncPoolView):
         when_full: WhenFull = "block",
         room_timeout: float | None = None,
         keep_alive: float | None = 10.0,
+        interrupt_grace: float = 2.0,
         on_unhandled: Callable[[BaseException, str], object] | None = None,
         exit_grace: float | None = 10.0,
     ) -> None:
@@ -98,6 +101,7 @@ class AsyncThreadPool(AsyncPoolView):
             when_full=when_full,
             room_timeout=room_timeout,
             keep_alive=keep_alive,
+            interrupt_grace=interrupt_grace,
             on_unhandled=on_unhandled,
         )
         super().__init__(Handle(settings), Limits())
@@ -148,14 +152,26 @@ class AsyncThreadPool(AsyncPoolView):
         this can be called again.
 
         Args:
-            force_stop: Cancel what is queued, and wait only for what runs.
+            force_stop: Cancel what is queued, interrupt what runs, and wait for that
+                for at most `interrupt_grace` seconds. What then still runs is given
+                up: who waits for it gets `JobCancelled`.
 
         Returns:
-            What happened; true when no worker is left.
+            What happened; true when no job runs any more.
         """
         core = self._core
         core.refuse()
-        cancelled = core.cancel_queued() if force_stop else 0
+        cancelled = 0
+        if force_stop:
+            core.forced = True
+            cancelled = core.cancel_queued()
+            core.interrupt_all()
+            try:
+                await ablock(
+                    EndAsk(core.ended, core.here()), core.settings.interrupt_grace
+                )
+            except WaitTimeout:
+                core.give_all_up()
         own = core.here()
         threads = [worker.thread for worker in list(core.workers) if worker is not own]
         await ablock(EndAsk(core.ended, own))

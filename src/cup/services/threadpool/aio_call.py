@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from cup._core.wait import Reach
 from cup.errors import JobCancelled
 
-from ._core_job import Unretrieved
+from ._core_owner import Unretrieved
 from ._core_record import claim, is_claimed
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Call(Generic[T]):
 
     def fail(self, error: BaseException, /) -> None:
         """Take the exception and wake the task; reported if no task takes it."""
-        self._guard = Unretrieved(
+        self._guard = Unretrieved.guard(
             self._core, error, "the exception of an awaited job reached nobody"
         )
         self._error = error

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from concurrent.futures import Executor, Future
 
+    from cup._core.interrupt import Interrupt
+
     from ._core_job import Job
 
 __all__ = ["AsyncJob", "run_in"]
@@ -76,6 +78,21 @@ class AsyncJob(Generic[T]):
     def cancel(self) -> bool:
         """Take the job out of the queue."""
         return self.sync.cancel()
+
+    def interrupt(self, error: Interrupt | None = None) -> bool:
+        """Raise an exception inside of the running job, to end it.
+
+        Twin of `Job.interrupt`.
+
+        Args:
+            error: An exception, or a class of exceptions that takes no arguments; None
+                for `JobInterrupted`.
+
+        Returns:
+            True if it will be raised, unless the job ends first; False if the job does
+            not run.
+        """
+        return self.sync.interrupt(error)
 
     def cancelled(self) -> bool:
         """Tell whether the job was cancelled before it started."""

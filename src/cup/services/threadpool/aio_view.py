@@ -6,13 +6,14 @@ Twin: `sync_view`.
 from __future__ import annotations
 
 from contextvars import copy_context
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import CancelScope, get_cancelled_exc_class
 from typing_extensions import ParamSpec
 
 from cup._core.loops import ablock, current_loop
-from cup.errors import InvalidType, WaitTimeout
+from cup.errors import InvalidType, JobInterrupted, WaitTimeout
 
 from ._core_handle import Face
 from ._core_intake import Verdict, make_room, offer
@@ -96,13 +97,13 @@ class AsyncPoolView(Face):
         if self._abandon(call, record) or self._limits.on_cancel == "abandon":
             return
 
-        cancelled = get_cancelled_exc_class()
-        with CancelScope(shield=True):
-            while not call.done:
-                try:
-                    await call.waiter.wait(None)
-                except cancelled:
-                    continue  # asyncio's own cancel reaches into a shield
+        core = self._core
+        grace = None
+        if self._limits.on_cancel == "interrupt":
+            core.interrupt(call, JobInterrupted("the awaiting task was cancelled"))
+            grace = core.settings.interrupt_grace
+        if not await _wait_shielded(call, grace):
+            core.give_up(call)
 
     async def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -258,3 +259,20 @@ class AsyncPoolView(Face):
                 core.refused.add()
                 raise room.full(core.name) from error
         offer(core, record, self._limits, starts=starts, has_place=True)
+
+
+async def _wait_shielded(call: Call[Any], grace: float | None) -> bool:
+    """Wait for the end of a call whose task was cancelled; False if it does not end."""
+    cancelled = get_cancelled_exc_class()
+    deadline = None if grace is None else monotonic() + grace
+    with CancelScope(shield=True):
+        while not call.done:
+            left = None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
+                return False
+
+            try:
+                await call.waiter.wait(left)
+            except cancelled:
+                continue  # asyncio's own cancel reaches into a shield
+    return True

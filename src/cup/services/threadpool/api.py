@@ -56,11 +56,13 @@ WhenFull = Literal["block", "refuse", "caller_runs", "drop_oldest"]
 `drop_oldest` cancels the job that has waited longest.
 """
 
-OnCancel = Literal["wait", "abandon"]
+OnCancel = Literal["wait", "abandon", "interrupt"]
 """What a cancelled `await pool.run(...)` does about a job that runs already.
 
-`wait` waits until it has ended, `abandon` leaves it to end alone. A job that has not
-started is taken out of the queue in either case.
+`wait` waits until it has ended, `abandon` leaves it to end alone, `interrupt` raises
+`JobInterrupted` in it and waits for at most the pool's `interrupt_grace`; a worker that
+is stuck for longer is replaced. A job that has not started is taken out of the queue in
+every case.
 """
 
 
@@ -126,7 +128,8 @@ class PoolStats:
         failed: Those of them that ended with an exception.
         cancelled: Jobs that were cancelled, dropped or timed out before they started.
         refused: Jobs that the pool did not take.
-        late: Jobs that ended after their `run_timeout`; nobody got their result.
+        late: Jobs that ended after their `run_timeout`, or after their worker had been
+            given up; nobody got their result.
         queue_age: Seconds that a sampled job at the head of the queue has waited so
             far; 0.0 when nothing waits.
         queue_wait: Seconds that the last sampled job had waited when it started.

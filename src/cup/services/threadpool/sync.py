@@ -57,6 +57,8 @@ class ThreadPool(PoolView, Executor):
             None waits for ever.
         keep_alive: Seconds after which an idle worker above the minimum goes; None
             keeps it.
+        interrupt_grace: Seconds that an interrupted job gets to end before its worker
+            is given up and replaced.
         on_unhandled: Called as `(exception, what)` with what nobody else would see: of
             posted jobs, of callbacks, of jobs whose result was never asked for. Without
             it that is logged as an error by the logger `cup.threadpool`.
@@ -83,6 +85,7 @@ class ThreadPool(PoolView, Executor):
         when_full: WhenFull = "block",
         room_timeout: float | None = None,
         keep_alive: float | None = 10.0,
+        interrupt_grace: float = 2.0,
         on_unhandled: Callable[[BaseException, str], object] | None = None,
     ) -> None:
         settings = make_settings(
@@ -98,6 +101,7 @@ class ThreadPool(PoolView, Executor):
             when_full=when_full,
             room_timeout=room_timeout,
             keep_alive=keep_alive,
+            interrupt_grace=interrupt_grace,
             on_unhandled=on_unhandled,
         )
         super().__init__(Handle(settings), Limits())
@@ -140,19 +144,34 @@ class ThreadPool(PoolView, Executor):
         it can be called again. A stopped pool can be started again.
 
         Args:
-            force_stop: Cancel what is queued, and wait only for what runs.
+            force_stop: Cancel what is queued, interrupt what runs, and wait for that
+                for at most `interrupt_grace` seconds. What then still runs is given
+                up: who waits for it gets `JobCancelled`.
 
         Returns:
-            What happened; true when no worker is left.
+            What happened; true when no job runs any more.
         """
         core = self._core
         core.refuse()
-        cancelled = core.cancel_queued() if force_stop else 0
+        cancelled = 0
+        if force_stop:
+            core.forced = True
+            cancelled = core.cancel_queued()
+            core.interrupt_all()
+            try:
+                block(EndAsk(core.ended, core.here()), core.settings.interrupt_grace)
+            except WaitTimeout:
+                core.give_all_up()
+        self._await_end()
+        return core.report_of_stop(cancelled)
+
+    def _await_end(self) -> None:
+        """Wait until no worker is left, but the calling one."""
+        core = self._core
         own = core.here()
         threads = [worker.thread for worker in list(core.workers) if worker is not own]
         block(EndAsk(core.ended, own))
         join_all(threads)
-        return core.report_of_stop(cancelled)
 
     def try_stop(self, check_interval: float = 0.1) -> bool:
         """Refuse new work and wait a little for the workers to end.
@@ -184,13 +203,11 @@ class ThreadPool(PoolView, Executor):
             wait: Whether to wait until what is queued has run.
             cancel_futures: Cancel what is queued.
         """
-        if wait:
-            self.stop(force_stop=cancel_futures)
-            return
-
         self._core.refuse()
         if cancel_futures:
             self._core.cancel_queued()
+        if wait:
+            self._await_end()
 
     def __enter__(self) -> Self:
         return self

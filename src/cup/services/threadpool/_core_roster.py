@@ -1,0 +1,254 @@
+"""Who works in a pool: its seats, its workers, and what may be done to them.
+
+A pool has as many *seats* as it may have workers. Who starts a worker takes a free
+seat, a worker that leaves gives it back: so the maximum is exact without a lock.
+
+Not here: how work reaches workers (`_core_staff`), what a worker does (`_core_worker`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from _thread import allocate_lock
+from collections import deque
+from typing import TYPE_CHECKING
+
+from cup._core import fork
+
+from ._core_queue import JobQueue
+from ._core_report import report
+from ._core_stats import Tally, Totals
+from ._core_worker import worker_here
+
+if TYPE_CHECKING:
+    from _thread import LockType
+
+    from cup._core.interrupt import Interrupt
+    from cup._core.park import Parker
+
+    from ._core_record import Record, Sink
+    from ._core_settings import Settings
+    from ._core_worker import Worker
+    from .aio_call import Outbox
+
+__all__ = ["Roster"]
+
+
+class Roster:
+    """The workers of one pool, and all its state.
+
+    Attributes:
+        plain: Whether `enqueue` needs to look at nothing: running and unbounded.
+        idle: The parkers of idle workers; the last is woken first.
+        waking: Whether a worker was woken and has not looked at the queue yet.
+        seats: The numbers of workers that may be started.
+        requests: One item per worker that is to go; true to give up its seat.
+        marked: A queued record whose waiting time is being measured.
+        overdue: Workers that were given up and still run their job.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings: Settings = settings
+        self.name: str = settings.name
+        self.prefix: str = settings.prefix
+        self.daemon: bool = settings.daemon
+        self.keep_alive: float | None = settings.keep_alive
+        self.minimum: int = settings.minimum
+        self.maximum: int = settings.maximum
+        self.renew()
+
+    def renew(self) -> None:
+        """Make the state of a new pool; also that of a pool in a forked child."""
+        self.born: int = fork.generation()
+        self.queue: JobQueue = JobQueue(self.settings.queue_size)
+        self.idle: list[Parker] = []
+        self.waking: bool = False
+        self.running: dict[Worker, Sink] = {}
+        self.workers: dict[Worker, None] = {}
+        self.seats: deque[int] = deque()
+        self.requests: deque[bool] = deque()
+        self.numbers: itertools.count[int] = itertools.count()
+        self.marked: Record | None = None
+        self.marked_at: float = 0.0
+        self.last_wait: float = 0.0
+        self.plain: bool = False
+        self.started: bool = False
+        self.draining: bool = False
+        self.forced: bool = False
+        self.refusing: str | None = None
+        self.broken: str | None = None
+        self.cancelled: Tally = Tally()
+        self.refused: Tally = Tally()
+        self.late: Tally = Tally()
+        self.overdue: dict[Worker, Sink] = {}
+        self.bounded: bool = self.queue.room is not None
+        self.outboxes: dict[object, Outbox] = {}
+        self.past: Totals = Totals()
+        self.life: LockType = allocate_lock()
+        self.roster: LockType = allocate_lock()
+
+    def engage(self) -> None:
+        """Have somebody else look at the queue: an idle worker, or a new one."""
+        if not self.queue.has_work():
+            return
+
+        if self.idle:
+            self.kick()
+        elif self.seats:
+            try:
+                self.grow_if_needed()
+            except RuntimeError:
+                return  # no thread to be had: those that work will come for it
+
+    def kick(self) -> None:
+        """Wake one idle worker; it wakes the next if there is more to do."""
+        try:
+            parker = self.idle.pop()
+        except IndexError:
+            self.grow_if_needed()
+            return
+
+        self.waking = True
+        parker.wake()
+
+    def grow_if_needed(self) -> bool:
+        """Start a worker, if there is more to do than workers will take."""
+        if not self.seats or not self._is_short():
+            return False
+
+        return self.grow()
+
+    def _is_short(self) -> bool:
+        queue = self.queue
+        waiting = len(queue) if queue.mixed else len(queue.normal)
+        return len(self.workers) - len(self.running) < waiting
+
+    def grow(self) -> bool:
+        """Start a worker on a free seat; False if there is none.
+
+        Raises:
+            RuntimeError: If the system has no thread to give.
+        """
+        try:
+            number = self.seats.popleft()
+        except IndexError:
+            return False
+
+        worker = self.make_worker(number)
+        self.workers[worker] = None
+        try:
+            worker.thread.start()
+        except BaseException:
+            self.workers.pop(worker, None)
+            self.seats.appendleft(number)
+            raise
+        return True
+
+    def wake_all(self) -> None:
+        """Wake every idle worker, to look around."""
+        while True:
+            try:
+                self.idle.pop().wake()
+            except IndexError:
+                return
+
+    def dismiss(self, worker: Worker) -> bool:
+        """Tell a worker whether it is one of those that are to go."""
+        try:
+            with_seat = self.requests.popleft()
+        except IndexError:
+            return False
+
+        worker.keeps_seat = not with_seat
+        return True
+
+    def retire(self, worker: Worker) -> bool:
+        """Let a worker go that was idle for long, unless too few would stay."""
+        with self.roster:
+            if len(self.workers) <= self.minimum:
+                return False
+
+            self.workers.pop(worker, None)
+            return True
+
+    def leave(self, worker: Worker) -> bool:
+        """Let a worker go; False if there is work again and it must stay."""
+        with self.roster:
+            self.workers.pop(worker, None)
+            if worker.keeps_seat:
+                self.seats.append(worker.number)
+        if self.queue.has_work() and self.broken is None:
+            # Left first, looked at second, as everywhere.
+            if worker.keeps_seat and self._return_to_seat(worker):
+                return False
+            self.engage()
+        with self.roster:
+            self.past.add(worker)
+        self.somebody_left()
+        return True
+
+    def make_worker(self, number: int) -> Worker:
+        """Return a worker for a seat, not started."""
+        raise NotImplementedError
+
+    def somebody_left(self) -> None:
+        """Tell who waits for the end of the pool."""
+        raise NotImplementedError
+
+    def _return_to_seat(self, worker: Worker) -> bool:
+        try:
+            self.seats.remove(worker.number)
+        except ValueError:
+            return False  # somebody starts a worker there already
+
+        self.workers[worker] = None
+        return True
+
+    def interrupt(self, sink: Sink, interrupt: Interrupt) -> bool:
+        """Interrupt the running job of a sink; False if it does not run (any more)."""
+        return any(
+            worker.interrupt(running, interrupt)
+            for worker, running in self._who_runs(sink)
+        )
+
+    def give_up(self, sink: Sink) -> bool:
+        """Replace the worker that is stuck in a job which nobody waits for any more."""
+        for worker, running in self._who_runs(sink):
+            if worker.give_up(running):
+                self.overdue[worker] = running
+                self._write_off(worker)
+                return True
+        return False
+
+    def _who_runs(self, sink: Sink) -> list[tuple[Worker, Sink]]:
+        """Return the worker that runs a sink's job, with the sink it knows."""
+        return [
+            (worker, running)
+            for worker, running in list(self.running.items())
+            if running is sink or getattr(running, "inner", None) is sink
+        ]
+
+    def _write_off(self, worker: Worker) -> None:
+        with self.roster:
+            self.workers.pop(worker, None)
+            self.running.pop(worker, None)
+            self.past.add(worker)
+            self.past.done += 1
+            self.past.failed += 1
+            self.seats.append(next(self.numbers))
+        self.engage()
+        self.somebody_left()
+
+    def overstayed(self, worker: Worker) -> None:
+        """Note that a worker which was given up has ended its job at last."""
+        self.late.add()
+        self.overdue.pop(worker, None)
+
+    def here(self) -> Worker | None:
+        """Return the worker that the calling thread is, if it is one of this pool."""
+        worker = worker_here()
+        return worker if worker in self.workers else None
+
+    def report(self, error: BaseException, what: str) -> None:
+        """Tell of an exception that nobody else will see; never raises."""
+        report(self.settings.on_unhandled, error, f"{what} in pool {self.name!r}")
