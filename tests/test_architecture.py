@@ -16,6 +16,10 @@ TREES = {
 
 FILE_LINES = 400
 BODY_LINES = 40
+# Functions that are longer on purpose.
+LONGER = {
+    "services/threadpool/_core_worker.py _work": 50,  # a call more costs each job 5 %
+}
 # Who may print besides cli, and why.
 PRINTERS = {
     "services/threadpool/_core_handle.py",  # `dump_stats(print_stdout=True)`
@@ -75,7 +79,7 @@ def test_a_function_fits_on_one_screen():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 lines = node.end_lineno - body[0].lineno + 1 if body else 0
-                if lines > BODY_LINES:
+                if lines > LONGER.get(f"{file} {node.name}", BODY_LINES):
                     large[f"{file}:{node.lineno} {node.name}"] = lines
 
     assert not large

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["join_all", "make_thread"]
+__all__ = ["join_all", "join_within", "make_thread"]
 
 
 def make_thread(
@@ -30,6 +30,12 @@ def make_thread(
         )
 
     return threading.Thread(target=target, name=name, daemon=daemon)
+
+
+def join_within(thread: threading.Thread, seconds: float) -> bool:
+    """Wait for a thread to end, for so long at most; tell whether it has."""
+    thread.join(seconds)
+    return not thread.is_alive()
 
 
 def join_all(threads: Iterable[threading.Thread]) -> None:

@@ -43,7 +43,7 @@ def make_folder(folder: Path, *, files: int, seed: int) -> str:
 
 
 def _content(kind: str, source: random.Random, words: list[bytes]) -> bytes:
-    size = source.randrange(20, 120) * _KIB
+    size = source.randrange(40, 160) * _KIB
     if kind == "text":
         return b" ".join(source.choices(words, k=size // 9))
     if kind == "noise":

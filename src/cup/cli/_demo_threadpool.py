@@ -32,7 +32,7 @@ def distribute(stage: Stage) -> None:
     """Copy a folder to many places, then again by the same pool, started anew."""
     source = stage.folder / "source"
     places = [stage.folder / f"place{n}" for n in range(stage.many(24, 6))]
-    files = stage.many(60, 12)
+    files = stage.many(40, 12)
 
     pool = ThreadPool(minthreads=2, maxthreads=4, name="copies")
     with pool:

@@ -102,10 +102,10 @@ def _play(
 ) -> Iterator[Outcome]:
     """Perform the chosen parts, each in a folder of its own."""
     for where, parts in _chapters(loops):
-        parts = [part for part in parts if _is_chosen(part.name, chosen)]  # noqa: PLW2901 - the rest is no subject
-        if parts:
+        played = [part for part in parts if _is_chosen(part.name, chosen)]
+        if played:
             reporter.chapter(where)
-        for part in parts:
+        for part in played:
             with TemporaryDirectory(dir=folder) as own, reporter.during(part):
                 stage = Stage(folder=Path(own), seed=show.seed, quick=show.quick)
                 outcome = perform(part, where, stage)
@@ -117,9 +117,9 @@ def _chapters(loops: tuple[str, ...]) -> Iterator[tuple[str, list[Part]]]:
     """Give the parts by where they run; event loops are loaded when theirs come."""
     yield "threads", [*_FOR_THREADS]
 
-    from . import _demo_threadpool_aio  # noqa: PLC0415 - loads event loops
+    from ._demo_threadpool_aio import PARTS as threadpool  # noqa: PLC0415 - loads loops
 
-    for_tasks = (*_demo_threadpool_aio.PARTS,)
+    for_tasks = (*threadpool,)
     for loop in loops:
         yield loop, [part.on(loop) for part in for_tasks]
 

@@ -85,7 +85,7 @@ class AsyncRWLock:
             await ablock(ReadAsk(self.sync, owner), wait_time)
 
     def release_readlock(self) -> None:
-        """Give one read lock of the calling task back; never blocks.
+        """Give one read lock of the caller back; never blocks.
 
         Twin of `RWLock.release_readlock`.
 
@@ -116,7 +116,7 @@ class AsyncRWLock:
             await ablock(WriteAsk(self.sync, owner), wait_time)
 
     def release_writelock(self) -> None:
-        """Give one write lock of the calling task back; never blocks.
+        """Give one write lock of the caller back; never blocks.
 
         Twin of `RWLock.release_writelock`.
 
@@ -137,7 +137,7 @@ class AsyncRWLock:
         self.sync.turn_to_reading(current_loop().current_task())
 
     def read(self, timeout: float | None = None) -> AsyncReadGuard:
-        """Read inside of an `async with` block.
+        """Read for the length of a block.
 
         Twin of `RWLock.read`. The guard owns the hold: it releases it in whatever
         task the block ends.
@@ -151,7 +151,7 @@ class AsyncRWLock:
         return AsyncReadGuard(self, timeout)
 
     def write(self, timeout: float | None = None) -> AsyncWriteGuard:
-        """Write inside of an `async with` block.
+        """Write for the length of a block.
 
         Twin of `RWLock.write`.
 

@@ -91,11 +91,11 @@ class RWLockAPI(_Common, Protocol):
         ...
 
     def read(self, timeout: float | None = None) -> AbstractContextManager[object]:
-        """Read inside of a `with` block."""
+        """Read for the length of a block."""
         ...
 
     def write(self, timeout: float | None = None) -> AbstractContextManager[object]:
-        """Write inside of a `with` block."""
+        """Write for the length of a block."""
         ...
 
 
@@ -111,11 +111,11 @@ class AsyncRWLockAPI(_Common, Protocol):
         ...
 
     def read(self, timeout: float | None = None) -> AbstractAsyncContextManager[object]:
-        """Read inside of an `async with` block."""
+        """Read for the length of a block."""
         ...
 
     def write(
         self, timeout: float | None = None
     ) -> AbstractAsyncContextManager[object]:
-        """Write inside of an `async with` block."""
+        """Write for the length of a block."""
         ...

@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from cup._core.interrupt import Interrupt, Target, shielded, targets
+from cup._core.threads import join_all, join_within
 from cup.errors import (
     InvalidType,
     InvalidValue,
@@ -155,13 +156,12 @@ class CupThread(threading.Thread):
 
         for _ in range(times + 1):
             if not self.raise_exc(ThreadTermException):
-                self.join()
+                join_all([self])
                 return True
 
             if self is threading.current_thread():
                 self._interrupts.deliver()
-            self.join(1.0)
-            if not self.is_alive():
+            if join_within(self, 1.0):
                 return True
         return False
 

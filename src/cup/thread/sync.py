@@ -109,7 +109,7 @@ class RWLock(RWCore):
             block(ReadAsk(self, me), wait_time)
 
     def release_readlock(self) -> None:
-        """Give one read lock of the calling thread back; never blocks.
+        """Give one read lock of the caller back; never blocks.
 
         Raises:
             LockNotHeld: If the calling thread holds none.
@@ -161,7 +161,7 @@ class RWLock(RWCore):
             block(WriteAsk(self, me), wait_time)
 
     def release_writelock(self) -> None:
-        """Give one write lock of the calling thread back; never blocks.
+        """Give one write lock of the caller back; never blocks.
 
         Raises:
             LockNotHeld: If the calling thread does not write.
@@ -212,7 +212,7 @@ class RWLock(RWCore):
         self.turn_to_reading(get_ident())
 
     def read(self, timeout: float | None = None) -> ReadGuard:
-        """Read inside of a `with` block.
+        """Read for the length of a block.
 
         Args:
             timeout: Seconds to wait; None waits for ever.
@@ -223,7 +223,7 @@ class RWLock(RWCore):
         return ReadGuard(self, timeout)
 
     def write(self, timeout: float | None = None) -> WriteGuard:
-        """Write inside of a `with` block.
+        """Write for the length of a block.
 
         Args:
             timeout: Seconds to wait; None waits for ever.
