@@ -43,15 +43,16 @@ def distribute(stage: Stage) -> None:
         error = pool.submit(deliver, source, Path("/")).exception()
         stage.exactly("error of a copy to '/'", type(error).__name__, "ValueError")
 
-    pool.start()  # `with` has stopped it
-    pool.run((source / "news.txt").write_text, "the folder has changed")
-    some = places[::3]
-    same = copy_everywhere(pool, source, some)
-    stage.exactly("the same after a change and a restart", same, len(some))
+    pool.start()  # the end of the block has stopped it
+    with pool:
+        pool.run((source / "news.txt").write_text, "the folder has changed")
+        some = places[::3]
+        same = copy_everywhere(pool, source, some)
+        stage.exactly("the same after a change and a restart", same, len(some))
 
-    report = pool.stop()
-    done = 5 + len(places) + len(some)
-    stage.exactly("jobs done in both lives", report.done, done)
+        report = pool.stop()
+        done = 5 + len(places) + len(some)
+        stage.exactly("jobs done in both lives", report.done, done)
 
 
 def copy_everywhere(pool: ThreadPool, source: Path, places: list[Path]) -> int:

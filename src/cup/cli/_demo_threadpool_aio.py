@@ -41,15 +41,16 @@ async def distribute(stage: Stage) -> None:
         error = await job.exception()
         stage.exactly("error of a copy to '/'", type(error).__name__, "ValueError")
 
-    pool.start()  # `async with` has stopped it
-    await pool.run((source / "news.txt").write_text, "the folder has changed")
-    some = places[::3]
-    same = await copy_everywhere(pool, source, some)
-    stage.exactly("the same after a change and a restart", same, len(some))
+    pool.start()  # the end of the block has stopped it
+    async with pool:
+        await pool.run((source / "news.txt").write_text, "the folder has changed")
+        some = places[::3]
+        same = await copy_everywhere(pool, source, some)
+        stage.exactly("the same after a change and a restart", same, len(some))
 
-    report = await pool.stop()
-    done = 5 + len(places) + len(some)
-    stage.exactly("jobs done in both lives", report.done, done)
+        report = await pool.stop()
+        done = 5 + len(places) + len(some)
+        stage.exactly("jobs done in both lives", report.done, done)
 
 
 async def copy_everywhere(

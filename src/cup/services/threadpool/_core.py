@@ -114,12 +114,13 @@ class PoolCore(Staff):
             if state is PoolState.RUNNING:
                 return
 
-            if state is PoolState.STOPPING:
+            if state is PoolState.STOPPING or self.workers:
                 raise PoolClosed(f"pool {self.name!r} is still stopping; wait for it")
 
             if self.queue.room is not None and self.queue.room.closed:
                 self.queue.room.reopen()
             self.numbers = itertools.count()
+            self.seats.clear()
             self.seats.extend(next(self.numbers) for _ in range(self.maximum))
             self.requests.clear()
             self.broken = self.refusing = None

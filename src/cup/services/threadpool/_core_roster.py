@@ -13,8 +13,6 @@ from _thread import allocate_lock
 from collections import deque
 from typing import TYPE_CHECKING
 
-from cup._core import fork
-
 from ._core_queue import JobQueue
 from ._core_report import report
 from ._core_stats import Tally, Totals
@@ -59,7 +57,6 @@ class Roster:
 
     def renew(self) -> None:
         """Make the state of a new pool; also that of a pool in a forked child."""
-        self.born: int = fork.generation()
         self.queue: JobQueue = JobQueue(self.settings.queue_size)
         self.idle: list[Parker] = []
         self.waking: bool = False
@@ -145,12 +142,17 @@ class Roster:
         return True
 
     def wake_all(self) -> None:
-        """Wake every idle worker, to look around."""
-        while True:
+        """Wake every worker, to look around."""
+        while self.idle:
             try:
-                self.idle.pop().wake()
+                self.idle.pop()
             except IndexError:
-                return
+                break
+        # All of them, not just the idle: an exception of a signal handler may have hit
+        # `kick` after it took a parker out. A wake too many is harmless.
+        self.waking = False
+        for worker in list(self.workers):
+            worker.wake()
 
     def dismiss(self, worker: Worker) -> bool:
         """Tell a worker whether it is one of those that are to go."""

@@ -7,9 +7,9 @@ consumer, if that waits. Results come in the order of the items, or as they come
 from __future__ import annotations
 
 from collections import deque
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from cup._core.context import job_context
 from cup._core.line import Line
 from cup._core.wait import Ask
 from cup.errors import JobCancelled, JobTimeout
@@ -151,7 +151,7 @@ class Stream(Line, Generic[T]):
                 return
 
             cell = Cell(self)
-            cell.record = [self._fn, copy_context(), args, {}, cell]
+            cell.record = [self._fn, job_context(), args, {}, cell]
             if self._ordered:
                 self._cells.append(cell)
             else:

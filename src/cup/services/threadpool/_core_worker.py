@@ -115,6 +115,10 @@ class Worker(Totals):
             if self.gone() or self.core.leave(self):
                 return
 
+    def wake(self) -> None:
+        """Make the worker look around, if it is idle; thread-safe."""
+        self._parker.wake()
+
     def gone(self) -> bool:
         """Tell whether this thread is no worker any more: given up, or in a child."""
         return self.lost or not stamp[0]

@@ -5,13 +5,13 @@ Twin: `sync_view`.
 
 from __future__ import annotations
 
-from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import CancelScope, get_cancelled_exc_class
 from typing_extensions import ParamSpec
 
+from cup._core.context import job_context
 from cup._core.loops import ablock, current_loop
 from cup.errors import InvalidType, JobInterrupted, WaitTimeout
 
@@ -66,7 +66,7 @@ class AsyncPoolView(Face):
         waiter = loop.make_waiter()
         core = self._core
         call: Call[T] = Call(core, waiter)
-        record: Record = [fn, copy_context(), args, kwargs, call]
+        record: Record = [fn, job_context(), args, kwargs, call]
         if core.plain and self._simple and callable(fn):
             outbox_of(core, loop).put(record)
         else:
@@ -124,7 +124,7 @@ class AsyncPoolView(Face):
             InvalidType: If `fn` cannot be called.
         """
         await current_loop().immediate()
-        record: Record = [fn, copy_context(), args, kwargs]
+        record: Record = [fn, job_context(), args, kwargs]
         job: Job[T] = Job(self._core, record)
         await self._offer(record, starts=True)
         return AsyncJob(job)
@@ -149,7 +149,7 @@ class AsyncPoolView(Face):
         """
         await current_loop().immediate()
         core = self._core
-        await self._offer([fn, copy_context(), args, kwargs, core.nobody], starts=False)
+        await self._offer([fn, job_context(), args, kwargs, core.nobody], starts=False)
 
     async def add_1job(
         self, func: Callable[P, object], *args: P.args, **kwargs: P.kwargs
@@ -187,7 +187,7 @@ class AsyncPoolView(Face):
             raise InvalidType(f"result_callback must be callable: {result_callback!r}")
 
         await current_loop().immediate()
-        context = copy_context()
+        context = job_context()
         sink = CallbackSink(self._core, result_callback, context)
         await self._offer([func, context, args, kwargs, sink], starts=False)
 

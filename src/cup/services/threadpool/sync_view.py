@@ -5,12 +5,12 @@ Twin: `aio_view`.
 
 from __future__ import annotations
 
-from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import ParamSpec
 
+from cup._core.context import job_context
 from cup._core.wait import block
 from cup.errors import InvalidType, WaitTimeout
 
@@ -63,7 +63,7 @@ class PoolView(Face):
             PoolBroken: If the initializer of a worker failed.
             InvalidType: If `fn` cannot be called.
         """
-        record: Record = [fn, copy_context(), args, kwargs]
+        record: Record = [fn, job_context(), args, kwargs]
         core = self._core
         job: Job[T] = Job(core, record)
         if core.plain and self._simple and callable(fn):
@@ -91,7 +91,7 @@ class PoolView(Face):
             InvalidType: If `fn` cannot be called.
         """
         core = self._core
-        record: Record = [fn, copy_context(), args, kwargs, core.nobody]
+        record: Record = [fn, job_context(), args, kwargs, core.nobody]
         if core.plain and self._simple and callable(fn):
             core.enqueue(record)
         else:
@@ -130,7 +130,7 @@ class PoolView(Face):
             raise InvalidType(f"result_callback must be callable: {result_callback!r}")
 
         core = self._core
-        context = copy_context()
+        context = job_context()
         sink = CallbackSink(core, result_callback, context)
         self._offer([func, context, args, kwargs, sink], starts=False)
 
