@@ -6,10 +6,13 @@ in a test. Each service's own `api` module has the same names.
 
 from cup.services.generator.api import AsyncGeneratorManAPI, GeneratorManAPI
 from cup.services.threadpool.api import AsyncThreadPoolAPI, ThreadPoolAPI
+from cup.thread.api import AsyncRWLockAPI, RWLockAPI
 
 __all__ = [
     "AsyncGeneratorManAPI",
+    "AsyncRWLockAPI",
     "AsyncThreadPoolAPI",
     "GeneratorManAPI",
+    "RWLockAPI",
     "ThreadPoolAPI",
 ]

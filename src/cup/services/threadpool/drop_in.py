@@ -85,12 +85,12 @@ class PoolExecutor(ThreadPoolExecutor):
 
         @property
         def _max_workers(self) -> object:
-            return self.pool.core.maximum
+            return self.pool._max_workers
 
         @property
         def _threads(self) -> object:
-            return {worker.thread for worker in list(self.pool.core.workers)}
+            return self.pool._threads
 
         @property
         def _broken(self) -> object:
-            return self.pool.core.broken or False
+            return self.pool._broken

@@ -106,6 +106,21 @@ class ThreadPool(PoolView, Executor):
         )
         super().__init__(Handle(settings), Limits())
 
+    if not TYPE_CHECKING:
+        # Names of the standard class that Dask and others read.
+
+        @property
+        def _max_workers(self) -> int:
+            return self._core.maximum
+
+        @property
+        def _threads(self) -> object:
+            return {worker.thread for worker in list(self._core.workers)}
+
+        @property
+        def _broken(self) -> object:
+            return self._core.broken or False
+
     @property
     def aio(self) -> AsyncThreadPool:
         """The face of this very pool for tasks."""
