@@ -85,12 +85,12 @@ class PoolExecutor(ThreadPoolExecutor):
 
         @property
         def _max_workers(self) -> object:
-            return self.pool._max_workers
+            return self.pool.core.maximum
 
         @property
         def _threads(self) -> object:
-            return self.pool._threads
+            return {worker.thread for worker in list(self.pool.core.workers)}
 
         @property
         def _broken(self) -> object:
-            return self.pool._broken
+            return self.pool.core.broken or False
