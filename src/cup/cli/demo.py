@@ -85,12 +85,19 @@ def run(args: Namespace) -> int:
     )
     reporter = make_reporter(json=args.json)
     reporter.begin(show)
-    with TemporaryDirectory(prefix="cup-demo-") as folder:
+    with _folder_in(None) as folder:
         for outcome in _play(show, Path(folder), loops, args.parts, reporter):
             show.outcomes.append(outcome)
     show.seconds = perf_counter() - show.began
     reporter.finish(show)
     return 0 if show.kept else 1
+
+
+def _folder_in(parent: Path | None) -> TemporaryDirectory[str]:
+    """Make a folder for a `with` block; an interrupted job may still write to it."""
+    return TemporaryDirectory(
+        prefix="cup-demo-", dir=parent, ignore_cleanup_errors=True
+    )
 
 
 def _play(
@@ -106,7 +113,7 @@ def _play(
         if played:
             reporter.chapter(where)
         for part in played:
-            with TemporaryDirectory(dir=folder) as own, reporter.during(part):
+            with _folder_in(folder) as own, reporter.during(part):
                 stage = Stage(folder=Path(own), seed=show.seed, quick=show.quick)
                 outcome = perform(part, where, stage)
             reporter.outcome(outcome)
@@ -117,9 +124,10 @@ def _chapters(loops: tuple[str, ...]) -> Iterator[tuple[str, list[Part]]]:
     """Give the parts by where they run; event loops are loaded when theirs come."""
     yield "threads", [*_FOR_THREADS]
 
-    from ._demo_threadpool_aio import PARTS as threadpool  # noqa: PLC0415 - loads loops
+    # Loads event loops.
+    from ._demo_threadpool_aio import PARTS as THREADPOOL  # noqa: PLC0415
 
-    for_tasks = (*threadpool,)
+    for_tasks = (*THREADPOOL,)
     for loop in loops:
         yield loop, [part.on(loop) for part in for_tasks]
 
