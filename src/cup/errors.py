@@ -20,6 +20,11 @@ Each error is one of ours and also the built-in that a caller would catch::
     │   ├── PoolClosed
     │   ├── PoolFull              queue.Full
     │   └── PoolBroken            concurrent.futures.BrokenExecutor
+    ├── BufferPoolError           RuntimeError
+    │   ├── BufferReleased        ValueError
+    │   ├── BufferOverflow        ValueError
+    │   ├── BufferTooLarge        ValueError
+    │   └── ForeignBuffer         ValueError
     ├── BlockingInLoop            RuntimeError
     ├── LoopGone                  RuntimeError
     ├── ThreadNotStarted          RuntimeError
@@ -45,7 +50,12 @@ from concurrent.futures.thread import BrokenThreadPool
 __all__ = [
     "BlockingInLoop",
     "BlockingInLoopWarning",
+    "BufferOverflow",
+    "BufferPoolError",
+    "BufferReleased",
+    "BufferTooLarge",
     "CupError",
+    "ForeignBuffer",
     "ExpectFailure",
     "ForkedProcess",
     "InvalidType",
@@ -193,6 +203,26 @@ class PoolFull(PoolError, queue.Full):
 
 class PoolBroken(PoolError, BrokenThreadPool):
     """The initializer of a worker failed: the pool can run nothing."""
+
+
+class BufferPoolError(CupError, RuntimeError):
+    """A buffer or its pool cannot do what was asked."""
+
+
+class BufferReleased(BufferPoolError, ValueError):
+    """A buffer was used, or given back, after it had been given back."""
+
+
+class BufferOverflow(BufferPoolError, ValueError):
+    """Content does not fit into a buffer, which is left as it was."""
+
+
+class BufferTooLarge(BufferPoolError, ValueError):
+    """More blocks were asked for than the pool can ever give."""
+
+
+class ForeignBuffer(BufferPoolError, ValueError):
+    """A buffer was given to a pool that it is not from."""
 
 
 class BlockingInLoop(CupError, RuntimeError):

@@ -33,33 +33,33 @@ _PURGE_FROM = 64
 class Fifo:
     """The asks of a line, in the order in which they came."""
 
-    __slots__ = ("_asks",)
+    __slots__ = ("asks",)
 
     def __init__(self) -> None:
-        self._asks: OrderedDict[AnyAsk, None] = OrderedDict()
+        self.asks: OrderedDict[AnyAsk, None] = OrderedDict()  # truth is cheap here
 
     def add(self, ask: AnyAsk) -> None:
         """Add an ask at the end."""
-        self._asks[ask] = None
+        self.asks[ask] = None
 
     def add_first(self, ask: AnyAsk) -> None:
         """Add an ask before all others."""
-        self._asks[ask] = None
-        self._asks.move_to_end(ask, last=False)
+        self.asks[ask] = None
+        self.asks.move_to_end(ask, last=False)
 
     def remove(self, ask: AnyAsk) -> None:
         """Take an ask out."""
-        del self._asks[ask]
+        del self.asks[ask]
 
     def head(self) -> AnyAsk | None:
         """Return the ask that is to be granted next, None if none is."""
-        return next(iter(self._asks), None)
+        return next(iter(self.asks), None)
 
     def __iter__(self) -> Iterator[AnyAsk]:
-        return iter(self._asks)
+        return iter(self.asks)
 
     def __len__(self) -> int:
-        return len(self._asks)
+        return len(self.asks)
 
 
 class Line:

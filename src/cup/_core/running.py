@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import TYPE_CHECKING
 
 from cup.errors import BlockingInLoop, BlockingInLoopWarning
 
-__all__ = ["guard_blocking", "name_of_running_loop", "set_strict"]
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["caller", "guard_blocking", "name_of_running_loop", "set_strict"]
 
 _strict = False
 _modules = sys.modules
@@ -67,15 +71,26 @@ def guard_blocking(what: str, twin: str, *, hopeless: bool = False) -> None:
         warnings.warn(message, BlockingInLoopWarning, stacklevel=_callers_level())
 
 
-def _callers_level() -> int:
-    """Return the stack level of the first frame outside of this library."""
-    import inspect  # noqa: PLC0415 - costs 10 ms, and is needed once per call site
+def caller() -> FrameType | None:
+    """Return the first frame outside of this library."""
+    import inspect  # noqa: PLC0415 - costs 10 ms, and few programs need it
 
     frame = inspect.currentframe()
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(
+        "cup."
+    ):
+        frame = frame.f_back
+    return frame
+
+
+def _callers_level() -> int:
+    """Return the stack level of the first frame outside of this library."""
+    import inspect  # noqa: PLC0415 - costs 10 ms, and few programs need it
+
+    outside = caller()
+    frame = inspect.currentframe()
     level = 0
-    while frame is not None:
-        if not str(frame.f_globals.get("__name__", "")).startswith("cup."):
-            break
+    while frame is not None and frame is not outside:
         frame = frame.f_back
         level += 1
     return level

@@ -6,16 +6,18 @@ state machine, which never waits), `sync` and `aio` (two thin faces), `__init__`
 
 from typing import TYPE_CHECKING
 
-__all__ = ["generator", "threadpool"]
+__all__ = ["buffers", "generator", "threadpool"]
 
 if TYPE_CHECKING:
-    from . import generator, threadpool
+    from . import buffers, generator, threadpool
 else:
 
     def __getattr__(name: str) -> object:
         # Literal imports: typos stay visible and freezing tools find the modules.
         # Not `from . import`: that asks this very function again.
-        if name == "generator":
+        if name == "buffers":
+            import cup.services.buffers as module
+        elif name == "generator":
             import cup.services.generator as module
         elif name == "threadpool":
             import cup.services.threadpool as module

@@ -1,0 +1,322 @@
+"""The pool itself: which blocks are free, who has which, and who waits for some.
+
+Blocks are numbers; their memory is in `_core_arena`. What is out is kept by serial
+number, apart from the `Buffer` objects: so a buffer that is lost is noticed, and a
+serial number that is not out any more tells a double release. Taking the number out of
+the table is one step, which one caller wins.
+
+A released block that somebody's view still shows is held back until nobody does.
+
+Not here: waiting (the faces do that), what is in a buffer (`_core_buffer`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from cup._core import fork
+from cup._core.fork import stamp
+from cup._core.line import Line
+from cup._core.wait import Ask
+from cup.errors import BufferReleased, BufferTooLarge, ForeignBuffer, InvalidValue
+
+from ._core_arena import Arena
+from ._core_buffer import Buffer
+from ._core_leaks import LeakWatch
+from ._core_views import Shown, release_views
+from .api import BufferStats
+
+if TYPE_CHECKING:
+    from .api import Leaks
+
+__all__ = ["BlocksAsk", "BufferCore"]
+
+
+class BlocksAsk(Ask[Buffer]):
+    """Asks for a buffer of so many blocks."""
+
+    __slots__ = ("contiguous", "count")
+
+    what = "BufferPool.acquire"
+    twin = "AsyncBufferPool.acquire"
+
+    def __init__(self, line: BufferCore, count: int, *, contiguous: bool) -> None:
+        super().__init__(line)
+        self.count: int = count
+        self.contiguous: bool = contiguous
+
+
+class BufferCore(Line):
+    """The state of one pool."""
+
+    __slots__ = (
+        "_ceiling",
+        "_held",
+        "_inherited",
+        "_lost",
+        "_peak",
+        "_returned",
+        "_serial",
+        "arena",
+        "free",
+        "leaks",
+        "out",
+    )
+
+    def __init__(
+        self, count: int, block_size: int, *, ceiling: int | None, leaks: Leaks
+    ) -> None:
+        self.arena: Arena = Arena(block_size, count)
+        self.free: list[int] = list(range(count - 1, -1, -1))
+        self.out: dict[int, list[int]] = {}
+        self._ceiling = ceiling
+        self.leaks = LeakWatch(leaks)
+        self._serial = 0
+        self._held: list[tuple[Shown, int]] = []
+        self._returned: deque[tuple[list[int], list[Shown | None]]] = deque()
+        self._inherited = 0  # serials up to here are buffers of a parent's
+        self._peak = 0
+        self._lost = 0
+        super().__init__()
+
+    # -- taking --------------------------------------------------------------------
+
+    def check_count(self, count: int) -> None:
+        """Refuse a number of blocks that the pool can never give.
+
+        Raises:
+            InvalidValue: If it is below 1.
+            BufferTooLarge: If it is above what the pool may grow to.
+        """
+        if count < 1:
+            raise InvalidValue(f"a buffer has 1 block or more, not {count}")
+
+        most = self.arena.count if self._ceiling is None else self._ceiling
+        if count > most:
+            raise BufferTooLarge(
+                f"a buffer of {count} blocks was asked for; the pool never has more "
+                f"than {most}"
+            )
+
+    def try_acquire(self, count: int) -> Buffer | None:
+        """Take a buffer, if that can be had now and nobody is in line for it."""
+        if not stamp[0] or self._generation != fork.epoch:
+            self._check_fork()
+        with self.mutex:
+            if self._notes or self._returned:
+                self._work_off_notes()
+            if self._queue.asks:
+                return None
+
+            buffer = self._take(count, contiguous=False)
+        if self._wakes:
+            self.settle()
+        return buffer
+
+    def _take(self, count: int, *, contiguous: bool) -> Buffer | None:
+        """Take blocks; under the mutex."""
+        free = self.free
+        if len(free) < count:
+            self._reclaim_held()
+            if len(free) < count and not self._grow(count - len(free)):
+                return None
+
+        if contiguous and count > 1:
+            blocks = self._find_run(count)
+            if blocks is None:
+                return None
+        elif count == 1:
+            blocks = [free.pop()]
+        else:
+            blocks = free[-count:]
+            del free[-count:]
+        serial = self._serial = self._serial + 1
+        self.out[serial] = blocks
+        used = self.arena.count - len(free)
+        self._peak = max(self._peak, used)
+        return Buffer(self, serial, blocks, contiguous)
+
+    def _find_run(self, count: int) -> list[int] | None:
+        """Take free blocks that lie side by side, the lowest there are."""
+        run: list[int] = []
+        for block in sorted(self.free):
+            if run and (
+                block != run[-1] + 1 or not self.arena.same_mapping(run[0], block)
+            ):
+                run = []
+            run.append(block)
+            if len(run) == count:
+                taken = set(run)
+                self.free = [block for block in self.free if block not in taken]
+                return run
+        return None
+
+    def _grow(self, missing: int) -> bool:
+        """Have more blocks, up to the ceiling: as many again, or what is missing."""
+        if self._ceiling is None:
+            return False
+
+        count = self.arena.count
+        more = min(max(count, missing), self._ceiling - count)
+        if more < missing:
+            return False
+
+        self.arena.extend(more)
+        self.free[:0] = range(count + more - 1, count - 1, -1)
+        return True
+
+    # -- giving back ---------------------------------------------------------------
+
+    def release(self, buffer: Buffer) -> None:
+        """Give the blocks of a buffer back.
+
+        Raises:
+            ForeignBuffer: If it is from another pool.
+            BufferReleased: If it was given back before.
+        """
+        if buffer.pool is not self:
+            raise ForeignBuffer(f"{buffer!r} is not from this pool")
+
+        blocks = self.out.pop(buffer.serial, None)
+        if blocks is None:
+            raise BufferReleased(f"{buffer!r} was released before")
+
+        self.leaks.forget(buffer.serial)
+        views = buffer.detach()
+        shown: list[Shown | None] = [] if views is None else release_views(views)
+        if self.mutex.locked():
+            # Whoever holds the mutex takes it; this may be a signal handler over it.
+            self._returned.append((blocks, shown))
+            self.changed()
+            return
+
+        with self.mutex:
+            if shown:
+                self._put(blocks, shown)
+            else:
+                self.free.extend(blocks)
+            if self._queue.asks or self._notes:
+                self._work_off_notes()
+                self._pump()
+        if self._wakes or self._notes:
+            self.settle()
+
+    def lose(self, serial: int, views: list[memoryview] | None) -> None:
+        """Take back the blocks of a buffer that died; called by its finalizer."""
+        blocks = self.out.pop(serial, None)
+        if blocks is None:
+            return
+
+        shown: list[Shown | None] = [] if views is None else release_views(views)
+        self._returned.append((blocks, shown))
+        fork.generation()
+        if serial > self._inherited:
+            self._lost += 1
+            self.leaks.report(serial, len(blocks))
+        self.changed()
+
+    def _put(self, blocks: list[int], shown: list[Shown | None]) -> None:
+        """Make blocks free, but for what is still shown; under the mutex."""
+        if not any(shown):
+            self.free.extend(blocks)
+            return
+
+        for view, those in zip(shown, _dealt(blocks, len(shown)), strict=True):
+            if view is None:
+                self.free.extend(those)
+            else:
+                self._held.extend((view, block) for block in those)
+
+    def _reclaim_held(self) -> None:
+        """Make the blocks free that nobody's view shows any more."""
+        if not self._held:
+            return
+
+        held, self._held = self._held, []
+        for view, block in held:
+            if view.is_shown():
+                self._held.append((view, block))
+            else:
+                self.free.append(block)
+
+    def trim(self) -> int:
+        """Give the memory of free blocks back to the system; returns the bytes."""
+        self._check_fork()
+        with self.mutex:
+            self._work_off_notes()
+            self._reclaim_held()
+            dropped = self.arena.drop(self.free)
+        self.settle()
+        return dropped
+
+    # -- the line ------------------------------------------------------------------
+
+    def take(self, ask: Ask[Any], /) -> bool:
+        """Give an ask its buffer."""
+        assert isinstance(ask, BlocksAsk), "only these are filed"
+        buffer = self._take(ask.count, contiguous=ask.contiguous)
+        if buffer is None:
+            return False
+
+        ask.value = buffer
+        return True
+
+    def put_back(self, ask: Ask[Any], /) -> None:
+        """Take the buffer back from an ask whose caller has gone."""
+        assert isinstance(ask, BlocksAsk), "only these are filed"
+        buffer = ask.value
+        blocks = self.out.pop(buffer.serial, None)
+        if blocks is not None:
+            self._put(blocks, [])
+
+    def _work_off_notes(self) -> None:
+        while self._returned:
+            try:
+                blocks, shown = self._returned.popleft()
+            except IndexError:
+                break
+            self._put(blocks, shown)
+        super()._work_off_notes()
+
+    def may_stall(self, home: object | None) -> bool:
+        """Tell whether to look again now and then: views end without a word."""
+        return bool(self._held) or super().may_stall(home)
+
+    def vanished(self) -> None:
+        """Report no loss of buffers that the parent has; they are copies here."""
+        self._inherited = self._serial
+
+    def revise(self) -> None:
+        """Take back what stopped loops hold and nobody shows, and grant what can be."""
+        with self.mutex:
+            self._reclaim_held()
+        super().revise()
+
+    # -- looking -------------------------------------------------------------------
+
+    def stats(self) -> BufferStats:
+        """Return the figures of this moment."""
+        self._check_fork()
+        with self.mutex:
+            self._work_off_notes()
+            self._reclaim_held()
+            total, free, held = self.arena.count, len(self.free), len(self._held)
+        self.settle()
+        return BufferStats(
+            block_size=self.arena.block_size,
+            total=total,
+            used=total - free - held,
+            free=free,
+            held=held,
+            peak=self._peak,
+            buffers=len(self.out),
+            waiting=len(self),
+            acquired=self._serial,
+            lost=self._lost,
+        )
+
+
+def _dealt(blocks: list[int], parts: int) -> list[list[int]]:
+    """Return the blocks behind each view: one each, or all behind a single one."""
+    return [[block] for block in blocks] if parts == len(blocks) else [blocks]

@@ -1,0 +1,98 @@
+"""The buffer pool for tasks; its twin for threads is in `sync`.
+
+And receiving from streams into buffers, which needs an event loop to wait on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cup._core.loops import ablock, current_loop
+
+from ._core import BlocksAsk
+from ._core_face import Face, check_count
+from .api import MEDIUM_BLOCK_SIZE, Leaks
+
+if TYPE_CHECKING:
+    from ._core_buffer import Buffer
+    from .api import AsyncBufferPoolAPI
+    from .sync import BufferPool
+
+__all__ = ["AsyncBufferPool"]
+
+
+class AsyncBufferPool(Face):
+    """Memory in blocks of one size, for tasks; twin of `BufferPool`.
+
+    Tasks and threads wait for blocks in one queue: `apool.sync` is the face of this
+    very pool for threads.
+
+    Args:
+        pool_size: Blocks.
+        block_size: Bytes of a block.
+        extendable: Whether the pool grows when its blocks are out.
+        max_blocks: How many blocks it may grow to; makes it extendable.
+        leaks: Which lost buffers are reported.
+
+    Raises:
+        InvalidValue: If a size is below 1, or the order cannot be told.
+        InvalidType: If a size is no int.
+        BufferPoolError: If the system has no addresses left.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        pool_size: int,
+        block_size: int = MEDIUM_BLOCK_SIZE,
+        extendable: bool = False,
+        *,
+        max_blocks: int | None = None,
+        leaks: Leaks = "sampled",
+    ) -> None:
+        super().__init__(
+            pool_size, block_size, extendable, max_blocks=max_blocks, leaks=leaks
+        )
+
+    @property
+    def sync(self) -> BufferPool:
+        """The face of this very pool for threads."""
+        from .sync import BufferPool  # noqa: PLC0415 - the twins know each other
+
+        return BufferPool.over(self._core)
+
+    async def acquire(
+        self, num: int = 1, timeout: float | None = None, *, contiguous: bool = False
+    ) -> Buffer:
+        """Wait for a buffer of `num` blocks.
+
+        Twin of `BufferPool.acquire`. A cancelled task leaves the queue; what it was
+        granted meanwhile goes to the next.
+
+        Args:
+            num: Blocks.
+            timeout: Seconds; None waits for ever, zero or less tries once.
+            contiguous: Whether the blocks must lie side by side, as one view.
+
+        Returns:
+            The buffer, empty; use it in a `with` block, or release it.
+
+        Raises:
+            WaitTimeout: If it could not be had in time.
+            BufferTooLarge: If the pool can never give so many.
+            InvalidValue: If `num` is below 1, or `timeout` is NaN.
+        """
+        core = self._core
+        await current_loop().immediate()
+        buffer = None if contiguous else core.try_acquire(check_count(core, num))
+        if buffer is None:
+            check_count(core, num)
+            buffer = await ablock(BlocksAsk(core, num, contiguous=contiguous), timeout)
+        if not buffer.serial & self._mask:
+            core.leaks.note(buffer.serial)
+        return buffer
+
+
+if TYPE_CHECKING:
+    _proof: AsyncBufferPoolAPI = AsyncBufferPool(1)
