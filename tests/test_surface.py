@@ -18,7 +18,7 @@ LOOPS = {"asyncio", "anyio", "trio"}
 # Where twins differ on purpose: class -> the names (those of its constructor's
 # parameters, too) that only one of the two has. All else is the same in both colours.
 PARITY_EXCEPTIONS = {
-    "*": {"aio", "sync"},  # each leads to the other
+    "*": {"aio", "over", "sync"},  # each leads to the other
     # What `concurrent.futures` asks of an executor; tasks have `each` and `stop`.
     # A cancelled `async with` waits no longer than its grace.
     "ThreadPool": {"map", "shutdown", "exit_grace"},

@@ -25,6 +25,14 @@ Each error is one of ours and also the built-in that a caller would catch::
     │   ├── BufferOverflow        ValueError
     │   ├── BufferTooLarge        ValueError
     │   └── ForeignBuffer         ValueError
+    ├── IdError                   RuntimeError
+    │   ├── InvalidId             ValueError
+    │   ├── TimelessId            ValueError
+    │   ├── ClockBehind
+    │   ├── EpochOver             OverflowError
+    │   ├── NoWorkerId            LookupError
+    │   └── WorkerIdLost
+    ├── StoreUnreachable          ConnectionError
     ├── BlockingInLoop            RuntimeError
     ├── LoopGone                  RuntimeError
     ├── ThreadNotStarted          RuntimeError
@@ -54,10 +62,14 @@ __all__ = [
     "BufferPoolError",
     "BufferReleased",
     "BufferTooLarge",
+    "ClockBehind",
     "CupError",
-    "ForeignBuffer",
+    "EpochOver",
     "ExpectFailure",
+    "ForeignBuffer",
     "ForkedProcess",
+    "IdError",
+    "InvalidId",
     "InvalidType",
     "InvalidValue",
     "JobCancelled",
@@ -72,15 +84,19 @@ __all__ = [
     "LoopGone",
     "MissingExtra",
     "NetError",
+    "NoWorkerId",
     "PoolBroken",
     "PoolClosed",
     "PoolError",
     "PoolFull",
     "QueueTimeout",
     "RunTimeout",
+    "StoreUnreachable",
     "ThreadNotStarted",
     "ThreadTermException",
+    "TimelessId",
     "WaitTimeout",
+    "WorkerIdLost",
 ]
 
 
@@ -223,6 +239,48 @@ class BufferTooLarge(BufferPoolError, ValueError):
 
 class ForeignBuffer(BufferPoolError, ValueError):
     """A buffer was given to a pool that it is not from."""
+
+
+class IdError(CupError, RuntimeError):
+    """A generator of identifiers cannot do what was asked."""
+
+
+class InvalidId(IdError, ValueError):
+    """A value is no identifier of the kind that it is read as."""
+
+
+class TimelessId(IdError, ValueError):
+    """Identifiers of this kind say nothing about the time they were made at."""
+
+
+class ClockBehind(IdError):
+    """The next identifier would lie further ahead of the clock than is allowed.
+
+    The clock stepped back, or more was asked for than the layout has room for.
+
+    Attributes:
+        ahead: Seconds by which the identifier would be ahead.
+    """
+
+    def __init__(self, message: str = "", *, ahead: float = 0.0) -> None:
+        super().__init__(message)
+        self.ahead = ahead
+
+
+class EpochOver(IdError, OverflowError):
+    """The clock shows a time that the bits of the layout cannot express."""
+
+
+class NoWorkerId(IdError, LookupError):
+    """No worker number can be had: none is configured, or all are taken."""
+
+
+class WorkerIdLost(IdError):
+    """A worker number is not held any more, so nothing is issued under it."""
+
+
+class StoreUnreachable(CupError, ConnectionError):
+    """The server that numbers are leased from does not answer, or refuses."""
 
 
 class BlockingInLoop(CupError, RuntimeError):

@@ -4,15 +4,26 @@ Write functions against these, and they take any face of a service, or your own 
 in a test. Each service's own `api` module has the same names.
 """
 
-from cup.services.generator.api import AsyncGeneratorManAPI, GeneratorManAPI
+from cup.services.generator.api import (
+    AsyncGeneratorManAPI,
+    AsyncIDGenerator,
+    AsyncWorkerAPI,
+    GeneratorManAPI,
+    IDGenerator,
+    WorkerAPI,
+)
 from cup.services.threadpool.api import AsyncThreadPoolAPI, ThreadPoolAPI
 from cup.thread.api import AsyncRWLockAPI, RWLockAPI
 
 __all__ = [
     "AsyncGeneratorManAPI",
+    "AsyncIDGenerator",
     "AsyncRWLockAPI",
     "AsyncThreadPoolAPI",
+    "AsyncWorkerAPI",
     "GeneratorManAPI",
+    "IDGenerator",
     "RWLockAPI",
     "ThreadPoolAPI",
+    "WorkerAPI",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cup import __version__
-from cup.cli import _demo_folder, _demo_threadpool, _demo_together, demo, main
+from cup.cli import _demo_folder, _demo_threadpool, demo, main
 from cup.cli._demo_part import Part, Stage
 
 COMMAND = [sys.executable, "-X", "dev", "-W", "error", "-m", "cup"]
@@ -84,12 +84,12 @@ def test_document_says_how_it_was_run(quick):
 def test_every_part_runs_everywhere(quick):
     played = {(part["name"], part["where"]) for part in quick["parts"]}
     assert played == {
-        *((p.name, place) for p in _demo_threadpool.PARTS for place in PLACES[:-1]),
-        *((p.name, PLACES[-1]) for p in _demo_together.PARTS),
+        *((p.name, place) for p in demo._FOR_THREADS for place in PLACES[:-1]),
+        *((p.name, PLACES[-1]) for p in demo._TOGETHER),
     }
 
 
-@pytest.mark.parametrize("part", _demo_threadpool.PARTS, ids=lambda part: part.name)
+@pytest.mark.parametrize("part", demo._FOR_THREADS, ids=lambda part: part.name)
 @pytest.mark.parametrize("loop", LOOPS)
 def test_tasks_find_what_threads_find(quick, part, loop):
     in_threads = facts_of(quick, part.name, "threads")

@@ -9,14 +9,14 @@ from __future__ import annotations
 import ctypes
 import sys
 from _thread import get_ident
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .interrupt import Interrupt
+    from .interrupt import Parcel, Target
 
-__all__ = ["Receiver", "carrier", "clear", "forget", "post"]
+__all__ = ["clear", "forget", "post", "send"]
 
 # Item access makes a private function object: the attribute is shared by the whole
 # process, and others change its argument types.
@@ -25,24 +25,11 @@ _set_async_exc.argtypes = (ctypes.c_ulong, ctypes.c_void_p)
 _set_async_exc.restype = ctypes.c_int
 
 
-class Receiver(Protocol):
-    """Who is told what became of an interrupt; in the interrupted thread."""
-
-    def raised(self) -> None:
-        """It is being raised."""
-        ...
-
-    def thrown_away(self, interrupt: Interrupt) -> None:
-        """It was raised where no code could see it."""
-        ...
-
-
 def post(ident: int, kind: type[BaseException]) -> bool:
     """Have `kind` raised in the thread `ident`; False if there is no such thread.
 
     The interpreter keeps a reference of its own to `kind` until it is raised.
     """
-    _watch_unraisables()
     return bool(_set_async_exc(ident, id(kind)))
 
 
@@ -51,22 +38,44 @@ def clear(ident: int) -> None:
     _set_async_exc(ident, None)
 
 
+def send(ident: int, parcel: Parcel, target: Target) -> None:
+    """Have what is in the parcel raised in the thread of its target.
+
+    Called under the mutex of the target. Does nothing if the thread has just masked
+    interrupts, or has them raised already.
+    """
+    _watch_unraisables()
+    carrier = parcel.carrier
+    if carrier is None:
+        carrier = parcel.carrier = _make_carrier(parcel, target)
+    address = id(carrier)
+    # With a GIL nobody comes between this look and the call behind it.
+    if target.pending is parcel and not target.depth and target.opened:
+        _set_async_exc(ident, address)
+
+
 # The last exception raised by a carrier in each thread, and whom it was for.
-_raised: dict[int, tuple[BaseException, Interrupt, Receiver]] = {}
+_raised: dict[int, tuple[BaseException, Parcel, Target]] = {}
 
 
-def carrier(interrupt: Interrupt, receiver: Receiver) -> type[BaseException]:
+def _make_carrier(parcel: Parcel, target: Target) -> type[BaseException]:
     """Return a class that, when the interpreter instantiates it, is the interrupt.
 
     The interpreter takes a class only, and says nothing when it raises it: this one
-    tells the receiver at that moment, and turns into the interrupt itself.
+    empties the slot at that moment, and turns into the interrupt itself.
     """
+    interrupt = parcel.interrupt
     kind = interrupt if isinstance(interrupt, type) else type(interrupt)
 
     def make(_: type[BaseException], *args: object) -> BaseException:
-        receiver.raised()
+        ident = get_ident()
+        # With a GIL nobody comes between this look and the steps behind it. A second
+        # copy may have been sent while this one was on its way.
+        if target.pending is parcel:
+            target.pending = None
+            _set_async_exc(ident, None)
         error = interrupt(*args) if isinstance(interrupt, type) else interrupt
-        _raised[get_ident()] = (error, interrupt, receiver)
+        _raised[ident] = (error, parcel, target)
         return error
 
     members = {"__new__": make, "__module__": kind.__module__}

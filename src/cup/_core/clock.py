@@ -66,14 +66,15 @@ def check_timeout(timeout: float | None, name: str = "timeout") -> float | None:
         return None
 
     try:
+        if math.isnan(timeout):
+            raise InvalidValue(f"{name} is NaN; give seconds, or None to wait for ever")
         seconds = float(timeout)
-    except (TypeError, ValueError):
+    except TypeError:  # a string, too, which `float` would take
         raise InvalidType(
             f"{name} must be seconds (a number) or None, not {timeout!r}"
         ) from None
-
-    if math.isnan(seconds):
-        raise InvalidValue(f"{name} is NaN; give seconds, or None to wait for ever")
+    except OverflowError:  # an integer beyond all floats
+        return None if timeout > 0 else 0.0
 
     if math.isinf(seconds) and seconds > 0:
         return None

@@ -25,7 +25,10 @@ def job_context() -> Context:
     """
     context = copy_context()
     if "sniffio" in _modules:
-        mark: ContextVar[str | None] = _modules["sniffio"].current_async_library_cvar
-        if mark.get(None) is not None:
+        # While another thread imports it, the module is there without its content.
+        mark: ContextVar[str | None] | None = getattr(
+            _modules["sniffio"], "current_async_library_cvar", None
+        )
+        if mark is not None and mark.get(None) is not None:
             context.run(mark.set, None)
     return context

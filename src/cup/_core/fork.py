@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from threading import RLock
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ stamp: Stamp = make_stamp()
 
 epoch: int = 0
 """What `generation()` returns; right only while `stamp[0]` is true."""
+
+renewal = RLock()
+"""Held while something inherited is made anew: threads of a child may race for it."""
+
 _hooks: list[Callable[[], None]] = []
 
 
@@ -72,10 +77,11 @@ def generation() -> int:
 
 def _enter_child() -> int:
     """Count the fork, once; a child starts with one thread, so nothing races here."""
-    global epoch  # noqa: PLW0603 - there is one process
+    global epoch, renewal  # noqa: PLW0603 - there is one process
     if not stamp[0]:
         epoch += 1
         stamp[0] = 1
+        renewal = RLock()  # a thread of the parent may have held it
         for hook in _hooks:
             hook()
     return epoch

@@ -6,23 +6,27 @@ An interrupt is state first (`Target.pending`) and an exception second. It is de
 2. at the end of the outermost mask, when it arrived inside;
 3. by `PyThreadState_SetAsyncExc`, when the thread runs plain Python code. The
    interpreter may lose it there (to another user of that function), or throw it away
-   (raised inside a finalizer): then it is posted again, until it has been raised where
+   (raised inside a finalizer): then it is sent again, until it has been raised where
    code can see it.
 
-Whoever clears the slot delivers, so an interrupt is raised once. A target is open from
-the first step of the code that may be interrupted to its last; an interrupt posted
-outside is refused, and never reaches a thread that got the same identifier later.
+Whoever takes it out of the slot delivers it, so an interrupt is raised once. A target
+is open from the first step of the code that may be interrupted to its last; an
+interrupt posted outside is refused, and never reaches a thread that got the same
+identifier later.
 
 A *mask* is held while a lock is: our waits stay points of interruption, as blocking
 operations do inside Haskell's `mask` (Marlow et al., "Asynchronous Exceptions in
 Haskell", PLDI 2001). A *shield* keeps interrupts out of waits, too.
+
+What is sent may be raised wherever the thread is called into, also in the methods
+here. Each of them takes back first what was sent, and counts second: what is raised on
+the way leaves nothing half done.
 
 Not here: whom to interrupt, and when. That is for threads and pools to say.
 """
 
 from __future__ import annotations
 
-import contextlib
 from _thread import allocate_lock, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
@@ -30,17 +34,18 @@ from typing import TYPE_CHECKING, TypeAlias
 from cup.errors import ThreadTermException
 
 from . import fork
+from .gil import MUTEX_PATHS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
+    from types import TracebackType
 
-__all__ = ["Interrupt", "Target", "current", "shielded", "targets"]
+__all__ = ["Interrupt", "Parcel", "Target", "current", "shielded", "targets"]
 
 Interrupt: TypeAlias = "BaseException | type[BaseException]"
 
 targets: dict[int, Target] = {}
 """The open targets, by thread identifier."""
-fork.on_fork(targets.clear)
 
 _FIRST_LOOK = 0.001  # seconds after a post, then twice as many, and so on
 _LAST_LOOK = 0.05
@@ -48,77 +53,114 @@ _LAST_LOOK = 0.05
 
 def current() -> Target | None:
     """Return the open target of the calling thread, if it is interruptible."""
-    return targets.get(get_ident()) if targets else None
+    if not targets:
+        return None
+
+    fork.generation()  # a forked child has other targets
+    return targets.get(get_ident())
+
+
+class Parcel:
+    """One interrupt on its way to a thread.
+
+    Attributes:
+        interrupt: What is to be raised.
+        carrier: The class that takes it there through the interpreter, once it was
+            sent that way.
+    """
+
+    __slots__ = ("carrier", "interrupt")
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        self.interrupt = interrupt
+        self.carrier: type[BaseException] | None = None
+
+    def ends_thread(self) -> bool:
+        """Tell whether no other interrupt takes its place."""
+        interrupt = self.interrupt
+        kind = interrupt if isinstance(interrupt, type) else type(interrupt)
+        return issubclass(kind, ThreadTermException)
 
 
 class Target:
     """What can be interrupted in one thread, for the time it is open.
 
     `post` is thread-safe; all other methods are called by the thread itself.
+
+    Attributes:
+        pending: The interrupt that waits for delivery.
+        depth: How many masks are held; only the thread itself counts.
+        opened: Whether an interrupt may be sent. The thread itself may set it to False
+            at any point: at most what was sent before is raised after that.
     """
 
     __slots__ = (
         "_closed",
-        "_depth",
+        "_generation",
         "_ident",
         "_mutex",
-        "_open",
-        "_pending",
-        "_posted",
         "_sent",
         "_shields",
+        "_traced",
         "_wake",
+        "depth",
+        "opened",
+        "pending",
     )
 
     def __init__(self) -> None:
-        self._mutex = allocate_lock()
+        self.depth: int = 0
+        self.opened: bool = False
+        self.pending: Parcel | None = None
         self._ident = 0
-        self._depth = 0
         self._shields = 0
-        self._open = False
         self._closed = False
-        self._sent = False
-        self._pending: Interrupt | None = None
-        self._posted: type[BaseException] | None = None
+        self._sent = False  # something may be on its way through the interpreter
+        self._traced = False  # the interpreter's way was taken since the last wait
         self._wake: Callable[[], object] | None = None
+        self._renew()
 
-    @property
-    def pending(self) -> bool:
-        """Whether an interrupt waits for delivery."""
-        return self._pending is not None
+    def _renew(self) -> None:
+        self._generation = fork.generation()
+        self._mutex = allocate_lock()
+
+    def enter_child(self) -> None:
+        """Start anew, in the forking thread: an interrupt was for the parent."""
+        self._renew()  # another thread may have held the mutex
+        self.withdraw()
 
     def open(self) -> None:
         """Let interrupts reach the calling thread from here on.
 
         What was posted before is pending: `deliver` it when it may be raised.
         """
+        if self._generation != fork.generation():
+            self._renew()
         self._ident = get_ident()
         targets[self._ident] = self
-        self._open = True
+        self.opened = True
 
-    def close(self) -> Interrupt | None:
-        """Refuse interrupts from here on; return the one that was not delivered.
+    def close(self) -> None:
+        """Refuse interrupts from here on, and drop the one that was not delivered.
 
         Nothing can arrive any more once this has returned. It may be called again.
         """
+        fork.generation()
         with self._mutex:
-            self._open = False
+            self.opened = False
             self._closed = True
-            pending, self._pending = self._pending, None
-            self._recall()
-            if self._sent:
-                self._forget()
+            self.pending = None
+            self._take_back()
+            self._forget()
         if targets.get(self._ident) is self:
             del targets[self._ident]
-        return pending
 
     def withdraw(self) -> None:
         """Drop the pending interrupt; the target stays open for the next."""
         with self._mutex:
-            self._pending = None
-            self._recall()
-            if self._sent:
-                self._forget()
+            self.pending = None
+            self._take_back()
+            self._forget()
 
     def post(self, interrupt: Interrupt) -> bool:
         """Interrupt the thread, now or when the target opens.
@@ -126,14 +168,19 @@ class Target:
         A later interrupt replaces one not yet delivered, unless that ends the thread.
 
         Returns:
-            False if the target is closed.
+            False if the target is closed, or its thread is not in this process.
         """
+        if self._generation != fork.generation():
+            return False
+
+        parcel = Parcel(interrupt)
         with self._mutex:
             if self._closed:
                 return False
 
-            if not _ends_thread(self._pending):
-                self._pending = interrupt
+            pending = self.pending
+            if pending is None or not pending.ends_thread():
+                self.pending = parcel
             wake = self._wake
             self._send_if_free()
         if wake is not None:
@@ -146,47 +193,53 @@ class Target:
 
     def mask(self) -> None:
         """Keep interrupts out of plain code until the matching `unmask`."""
-        with self._mutex:
-            self._depth += 1
-            self._recall()
+        # Counted first, looked at second; `asyncexc.send` says so first and looks at
+        # the count second. One of the two sees the other, and nothing is raised here
+        # after the count.
+        self.depth += 1
+        if self._sent or MUTEX_PATHS:
+            self.depth -= 1
+            fork.generation()
+            with self._mutex:
+                self._take_back()
+                self.depth += 1
 
     def unmask(self) -> None:
         """Leave one mask; at the last one, raise the interrupt that waited."""
-        with self._mutex:
-            self._depth -= 1
-        self.deliver_if_free()
+        # What was acquired before the target was opened had no mask.
+        if self.depth:
+            self.depth -= 1
+        if self.pending is not None and not self.depth:
+            self.deliver()
 
     def unmask_quietly(self) -> None:
         """Leave one mask while another exception is on its way."""
-        with self._mutex:
-            self._depth -= 1
-            pending = self._pending is not None
-        if pending:
+        if self.depth:
+            self.depth -= 1
+        if self.pending is not None:
             self._look_again(_FIRST_LOOK)
 
     def shield(self) -> None:
         """Keep interrupts out of plain code and of waits until `unshield`."""
         with self._mutex:
+            self._take_back()
             self._shields += 1
-            self._recall()
 
-    def unshield(self) -> None:
-        """Leave one shield; at the last one, raise the interrupt that waited."""
+    def unshield(self, *, quietly: bool = False) -> None:
+        """Leave one shield; at the last one, raise the interrupt that waited.
+
+        Args:
+            quietly: Another exception is on its way: raise this one a little later.
+        """
+        fork.generation()
         with self._mutex:
             self._shields -= 1
-        self.deliver_if_free()
+        if self.pending is None:
+            return
 
-    def unshield_quietly(self) -> None:
-        """Leave one shield while another exception is on its way."""
-        with self._mutex:
-            self._shields -= 1
-            pending = self._pending is not None
-        if pending:
+        if quietly:
             self._look_again(_FIRST_LOOK)
-
-    def deliver_if_free(self) -> None:
-        """Raise the pending interrupt, unless a mask or a shield is left."""
-        if not self._depth:
+        elif not self.depth:
             self.deliver()
 
     # -- waits ---------------------------------------------------------------------
@@ -198,11 +251,12 @@ class Target:
             False if an interrupt is pending already: do not wait, `deliver`.
         """
         with self._mutex:
-            self._recall()
+            self._take_back()
+            self._forget()
             if self._shields:
                 return True
 
-            if self._pending is not None:
+            if self.pending is not None:
                 return False
 
             self._wake = wake
@@ -215,44 +269,46 @@ class Target:
 
     def deliver(self) -> None:
         """Raise the pending interrupt, if there is one and no shield is up."""
+        fork.generation()
         with self._mutex:
             if self._shields:
                 return
 
-            interrupt, self._pending = self._pending, None
-            self._recall()
-        if interrupt is not None:
-            raise interrupt
+            parcel, self.pending = self.pending, None
+            self._take_back()
+        if parcel is not None:
+            raise parcel.interrupt
 
     # -- the interpreter -----------------------------------------------------------
 
     def _send_if_free(self) -> None:
-        """Post to the interpreter if plain code may be interrupted; under the mutex."""
-        if self._pending is None or self._wake is not None:
+        """Send what is pending if plain code may be interrupted; under the mutex."""
+        parcel = self.pending
+        if parcel is None or self._wake is not None or self._shields:
             return
 
-        if self._depth or self._shields or not self._open:
+        if self.depth or not self.opened:
             return
 
         from . import asyncexc  # noqa: PLC0415 - loads ctypes
 
-        self._sent = True
-        self._posted = asyncexc.carrier(self._pending, self)
-        asyncexc.post(self._ident, self._posted)
+        self._sent = self._traced = True
+        asyncexc.send(self._ident, parcel, self)
 
-    def _recall(self) -> None:
-        """Take back what was posted and not yet raised; called under the mutex."""
-        if self._posted is not None:
-            from . import asyncexc  # noqa: PLC0415 - loads ctypes
+    def _take_back(self) -> None:
+        """Take back what was sent and not yet raised; called under the mutex."""
+        if self._sent:
+            from . import asyncexc  # noqa: PLC0415 - loaded already
 
-            self._posted = None
+            self._sent = False
             asyncexc.clear(self._ident)
 
     def _forget(self) -> None:
-        from . import asyncexc  # noqa: PLC0415 - loaded already
+        if self._traced:
+            from . import asyncexc  # noqa: PLC0415 - loaded already
 
-        self._sent = False
-        asyncexc.forget(self._ident)
+            self._traced = False
+            asyncexc.forget(self._ident)
 
     def _look_again(self, after: float) -> None:
         """Have somebody see, a little later, whether the interrupt was raised."""
@@ -262,44 +318,58 @@ class Target:
 
     def _send_again(self, after: float) -> None:
         with self._mutex:
-            if not self._open or self._pending is None:
+            if not self.opened or self.pending is None:
                 return
 
             self._send_if_free()
         self._look_again(min(2 * after, _LAST_LOOK))
 
-    def raised(self) -> None:
-        """Clear the slot: the interpreter raises the interrupt in this thread now.
+    def thrown_away(self, parcel: Parcel) -> None:
+        """Fill the slot again: what was raised went nowhere.
 
         It takes no mutex: it may run wherever this thread stands.
         """
-        self._posted = None
-        self._pending = None
-
-    def thrown_away(self, interrupt: Interrupt) -> None:
-        """Fill the slot again: what was raised went nowhere. Takes no mutex, either."""
-        if self._pending is None:
-            self._pending = interrupt
+        self.depth += 1  # raised in here, it would be lost for good
+        if self.pending is None:
+            self.pending = parcel
             self._look_again(_FIRST_LOOK)
+        self.depth -= 1
 
 
-def _ends_thread(interrupt: Interrupt | None) -> bool:
-    kind = interrupt if isinstance(interrupt, type) else type(interrupt)
-    return issubclass(kind, ThreadTermException)
+def _enter_child() -> None:
+    """Keep the forking thread's own target."""
+    own = targets.get(get_ident())
+    targets.clear()
+    if own is not None:
+        own.enter_child()
+        targets[get_ident()] = own
 
 
-@contextlib.contextmanager
-def shielded() -> Generator[None]:
-    """Keep interrupts of the calling thread out of the block, and of its waits."""
-    target = current()
-    if target is None:
-        yield
-        return
+fork.on_fork(_enter_child)
 
-    target.shield()
-    try:
-        yield
-    except BaseException:
-        target.unshield_quietly()
-        raise
-    target.unshield()
+
+class shielded:  # noqa: N801 - reads as a function
+    """Keep interrupts of the calling thread out of the block, and of its waits.
+
+    A thread that cannot be interrupted passes through.
+    """
+
+    __slots__ = ("_target",)
+
+    def __init__(self) -> None:
+        self._target: Target | None = None
+
+    def __enter__(self) -> None:
+        target = current()
+        if target is not None:
+            target.shield()
+        self._target = target
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._target is not None:
+            self._target.unshield(quietly=error is not None)

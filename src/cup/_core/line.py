@@ -82,6 +82,7 @@ class Line:
 
     def __init__(self) -> None:
         self._renew()
+        self._generation = fork.generation()
 
     def make_queue(self) -> Fifo:
         """Return an empty queue; subclasses may serve in another order."""
@@ -105,11 +106,19 @@ class Line:
         self._check_fork()
         with self.mutex:
             self._work_off_notes()
-            granted = not self._queue and self.take(ask)
+            granted = not any(map(_is_ready, self._queue)) and self.take(ask)
             if granted:
                 ask.state = State.SETTLED
         self.settle()
         return granted
+
+    def try_again(self, ask: AnyAsk, home: object | None = None) -> bool:
+        """Grant the ask once more at once: what a stopped loop was offered may do."""
+        if not self.may_stall(home):
+            return False
+
+        self.revise()
+        return self.try_now(ask)
 
     def file(self, ask: AnyAsk, waiter: Waiter) -> None:
         """Put the ask at the end of the line; the waiter is woken once granted."""
@@ -131,6 +140,7 @@ class Line:
             self._work_off_notes()
             if ask.state is State.WAITING:
                 self._pump()
+            ask.told = False
             claimed = ask.state is State.OFFERED
             if claimed:
                 del self._offers[ask]
@@ -159,11 +169,13 @@ class Line:
         Never waits for the mutex: it is also reached by finalizers, which may run while
         this very thread holds it.
         """
+        self._check_fork()
         self._notes.append(ask)
         self.settle()
 
     def changed(self) -> None:
         """Say that something may be grantable now; never waits for the mutex."""
+        self._check_fork()
         self._notes.append(None)
         self.settle()
 
@@ -181,16 +193,16 @@ class Line:
         Called after every release of the mutex. A note is left before the mutex is
         looked at, and looked for after it is released: one of the two sees it.
         """
-        while self._notes and not self.mutex.locked():
-            with self.mutex:
-                self._work_off_notes()
-        while self._wakes:
+        while self._notes or self._wakes:
+            while self._notes and not self.mutex.locked():
+                with self.mutex:
+                    self._work_off_notes()
             try:
                 waiter = self._wakes.popleft()
             except IndexError:
-                break
+                return  # what notes there are, the holder of the mutex works off
             if not waiter.wake():
-                self.changed()
+                self._notes.append(None)
 
     # -- what the faces look at ----------------------------------------------------
 
@@ -224,7 +236,9 @@ class Line:
             elif reach is Reach.PAUSED:
                 self._queue.remove(ask)
                 paused.append(ask)
-                self._wakes.append(waiter)  # it asks again when its loop runs again
+                if not ask.told:
+                    ask.told = True
+                    self._wakes.append(waiter)  # it asks again once its loop runs again
             elif self.take(ask):
                 self._grant(ask, waiter)
             else:
@@ -303,11 +317,21 @@ class Line:
 
     def _check_fork(self) -> None:
         if self._generation != fork.generation():
+            self._enter_child()
+
+    def _enter_child(self) -> None:
+        """Start anew: whoever waits or was granted something stayed in the parent."""
+        with fork.renewal:
+            if self._generation == fork.generation():
+                return
+
+            for ask in (*self._queue, *self._offers):
+                ask.state = State.GONE
             self._renew()
             self.vanished()
+            self._generation = fork.generation()
 
     def _renew(self) -> None:
-        self._generation = fork.generation()
         self.mutex: LockType = allocate_lock()
         self._queue = self.make_queue()
         self._offers: dict[AnyAsk, None] = {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from anyio import sleep
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
@@ -31,6 +31,7 @@ __all__ = [
     "TaskWaiter",
     "ablock",
     "current_loop",
+    "current_task",
     "wait_until",
     "wait_until_dead",
 ]
@@ -42,13 +43,27 @@ _BUDGET = 64  # immediate answers between two real checkpoints
 _BUDGET_SECONDS = 0.001
 
 
+class Settable(Protocol):
+    """What can be posted to a loop."""
+
+    def set(self) -> None:
+        """Do what is to be done on the loop."""
+        ...
+
+
 class TaskWaiter:
-    """Parks one task; any thread wakes it. Subclasses know the loop."""
+    """Parks one task; any thread wakes it. Subclasses know the loop.
+
+    Attributes:
+        home: The loop.
+        woken: Whether it was woken, and nobody has parked on it since.
+    """
 
     __slots__ = ("home",)
 
     final = False
     home: Loop
+    woken: bool
 
     def reach(self) -> Reach:
         """Tell whether the task can be woken now, later, or never."""
@@ -61,10 +76,18 @@ class TaskWaiter:
             self.set()
             return True
 
-        return home.post(self.set)
+        return home.post(self)
 
     def set(self) -> None:
         """Wake the task, from its own loop; twice is as good as once."""
+        raise NotImplementedError
+
+    def parking(self) -> Awaitable[None]:
+        """Return what the task awaits at once, to park until woken."""
+        raise NotImplementedError
+
+    def is_leaving(self) -> bool:
+        """Tell whether the parked task is being cancelled, and will run soon."""
         raise NotImplementedError
 
     async def wait(self, timeout: float | None) -> None:
@@ -76,50 +99,71 @@ class Loop:
     """One event loop, as other threads see it. Subclasses: asyncio and trio.
 
     `post` is thread-safe; `defer` and `make_waiter` belong to the loop's thread.
+
+    Attributes:
+        inbox: What other threads have posted.
+        armed: Whether the loop was told to look at its inbox, and has not yet.
     """
 
-    __slots__ = ("__weakref__", "_armed", "_inbox", "_since", "_spent")
+    __slots__ = ("__weakref__", "_since", "_spent", "armed", "inbox")
 
     name = ""
 
     def __init__(self) -> None:
-        self._inbox: deque[Callable[[], None]] = deque()
-        self._armed = False
+        self.inbox: deque[Settable] = deque()
+        self.armed: bool = False
         self._spent = 0
         self._since = 0.0
 
-    def post(self, callback: Callable[[], None]) -> bool:
-        """Have `callback` called on the loop soon; never blocks.
+    def post(self, waiter: Settable) -> bool:
+        """Have `waiter.set()` called on the loop soon; never blocks.
 
-        Callbacks are ours alone: short, and they do not raise.
+        It is short, and does not raise.
 
         Returns:
             False if the loop is closed.
         """
-        self._inbox.append(callback)
-        if not self._armed:
-            self._armed = True
-            try:
-                self._notify(self._drain)
-            except RuntimeError:  # closed; trio's RunFinishedError is one
-                self._armed = False
-                return False
-            except BaseException:
-                self._armed = False
-                raise
+        self.inbox.append(waiter)
+        return self.armed or self.arm()
+
+    def arm(self) -> bool:
+        """Have the loop look at its inbox soon; False if it is closed."""
+        self.armed = True
+        try:
+            self._notify(self._drain)
+        except RuntimeError:  # closed; trio's RunFinishedError is one
+            self.armed = False
+            return False
+        except BaseException:
+            self.armed = False
+            raise
         return True
 
     def _drain(self) -> None:
         # Disarm first: what is posted from here on arms anew, or is drained below.
-        self._armed = False
-        inbox = self._inbox
+        self.armed = False
+        inbox = self.inbox
         try:
             for _ in range(len(inbox)):
-                inbox.popleft()()
+                inbox.popleft().set()
         finally:
-            if inbox and not self._armed:
-                self._armed = True
+            if inbox and not self.armed:
+                self.armed = True
                 self._notify(self._drain)
+
+    def may_pass(self, task: object) -> bool:
+        """Tell whether the running task may have an immediate answer as it is.
+
+        If not, it awaits `immediate` first. This look saves most of them a coroutine.
+        """
+        if self._spent >= _BUDGET or self.may_be_cancelled(task):
+            return False
+
+        if monotonic() - self._since >= _BUDGET_SECONDS:
+            return False
+
+        self._spent += 1
+        return True
 
     async def immediate(self) -> None:
         """Check for cancellation, and yield for real once the budget is spent.
@@ -132,19 +176,22 @@ class Loop:
         if self._spent < _BUDGET and now - self._since < _BUDGET_SECONDS:
             await self.check_cancelled()
         else:
-            await checkpoint()
+            await self.checkpoint()
             self._spent = 0
             self._since = monotonic()
 
-    @property
-    def must_check(self) -> bool:
-        """Whether a task may have been cancelled in a way that only a look shows."""
-        return True
+    def may_be_cancelled(self, task: object) -> bool:
+        """Tell whether the running task may be cancelled already, without a word."""
+        raise NotImplementedError
 
     async def check_cancelled(self) -> None:
         """Raise if the running task is cancelled, without yielding else."""
-        if self.must_check:
+        if self.may_be_cancelled(self.current_task()):
             await checkpoint_if_cancelled()
+
+    async def checkpoint(self) -> None:
+        """Let others run, and raise if the running task is cancelled."""
+        await checkpoint()
 
     def _notify(self, callback: Callable[[], None]) -> None:
         """Call `callback` on the loop soon; RuntimeError if the loop is closed."""
@@ -182,36 +229,84 @@ def current_loop() -> Loop:
         LoopGone: If the caller is not a task of asyncio or trio.
     """
     # trio first: asyncio may be its host (guest mode), never the other way round.
-    if "trio" in _modules:
-        loop = _finder("trio")()
+    if "trio" in _modules and _mark.name == "trio":
+        loop = _find_trio()
         if loop is not None:
             return loop
 
     if "asyncio" in _modules:
-        loop = _finder("asyncio")()
+        loop = _find_asyncio()
         if loop is not None:
             return loop
 
     raise LoopGone("no event loop runs here; await this from asyncio or trio")
 
 
-_finders: dict[str, Callable[[], Loop | None]] = {}
+def current_task() -> object:
+    """Return the running task; a task is what holds a lock.
+
+    It is `current_loop().current_task()`, for less.
+
+    Raises:
+        LoopGone: If the caller is not a task of asyncio or trio.
+    """
+    if "trio" in _modules and _mark.name == "trio":
+        loop = _find_trio()
+        if loop is not None:
+            return loop.current_task()
+
+    asyncio = _modules.get("asyncio")
+    if asyncio is not None:
+        try:
+            task: object = asyncio.current_task()
+        except RuntimeError:  # no loop runs here
+            task = None
+        if task is not None:
+            return task
+
+    raise LoopGone("no event loop runs here; call this from a task of asyncio or trio")
 
 
-def _finder(name: str) -> Callable[[], Loop | None]:
-    """Return what finds the running loop of a library that is loaded already."""
-    finder = _finders.get(name)
-    if finder is None:
-        if name == "trio":
-            from . import loops_trio  # noqa: PLC0415 - trio is not a dependency
+class Mark(Protocol):
+    """What trio marks its threads with."""
 
-            finder = loops_trio.current
-        else:
-            from . import loops_asyncio  # noqa: PLC0415 - not every program needs it
+    @property
+    def name(self) -> str | None:
+        """The library that runs in the calling thread."""
+        ...
 
-            finder = loops_asyncio.current
-        _finders[name] = finder
-    return finder
+
+class _Unread:
+    """Says that trio may run, until somebody knows how to tell."""
+
+    name: str | None = "trio"
+
+
+# Asking trio costs seven times as much, in a thread where it does not run.
+_mark: Mark = _Unread()
+
+
+def _load_trio() -> Loop | None:
+    """Find out how to find a loop of trio, which is loaded already."""
+    global _find_trio, _mark  # noqa: PLW0603 - filled once
+    from . import loops_trio  # noqa: PLC0415 - trio is not a dependency
+
+    _mark = loops_trio.mark or _mark
+    _find_trio = loops_trio.current
+    return _find_trio()
+
+
+def _load_asyncio() -> Loop | None:
+    """Find out how to find a loop of asyncio, which is loaded already."""
+    global _find_asyncio  # noqa: PLW0603 - filled once
+    from . import loops_asyncio  # noqa: PLC0415 - not every program needs it
+
+    _find_asyncio = loops_asyncio.current
+    return _find_asyncio()
+
+
+_find_trio: Callable[[], Loop | None] = _load_trio
+_find_asyncio: Callable[[], Loop | None] = _load_asyncio
 
 
 async def ablock(ask: Ask[T], timeout: float | None = None) -> T:
@@ -237,6 +332,8 @@ async def ablock(ask: Ask[T], timeout: float | None = None) -> T:
         return ask.value
 
     if timeout == 0:
+        if line.try_again(ask, loop):
+            return ask.value
         raise ask.timed_out(0)
 
     deadline = None if timeout is None else monotonic() + timeout

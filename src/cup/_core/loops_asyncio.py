@@ -7,6 +7,8 @@ import sys
 import weakref
 from typing import TYPE_CHECKING
 
+from anyio.lowlevel import checkpoint
+
 from . import fork
 from .loops import Loop, TaskWaiter
 from .wait import Reach
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _get_running_loop = asyncio._get_running_loop  # noqa: SLF001 - 5 times cheaper than the public name
 
+_modules = sys.modules
 _loops: dict[int, AsyncioLoop] = {}
 fork.on_fork(_loops.clear)
 
@@ -44,15 +47,43 @@ class AsyncioLoop(Loop):
     def _notify(self, callback: Callable[[], None]) -> None:
         self.native.call_soon_threadsafe(callback)
 
-    @property
-    def must_check(self) -> bool:
-        """Whether cancel scopes of anyio can exist: its backend is loaded then."""
-        return "anyio._backends._asyncio" in sys.modules
+    def may_be_cancelled(self, task: object) -> bool:
+        """Tell whether a task is in a cancel scope of anyio's.
+
+        anyio keeps a state for each task that is; asking it about a task without a
+        scope costs six times as much as this look. Where it keeps it elsewhere, it is
+        asked.
+        """
+        backend = _modules.get("anyio._backends._asyncio")
+        if backend is None:
+            return False
+
+        states = getattr(backend, "_task_states", None)
+        if states is None:
+            return True
+
+        state = states.get(task)
+        return state is not None and getattr(state, "cancel_scope", state) is not None
+
+    async def checkpoint(self) -> None:
+        """Let others run, and raise if the running task is cancelled."""
+        if self.may_be_cancelled(self.current_task()):
+            await checkpoint()
+        else:
+            await asyncio.sleep(0)  # anyio would load its backend
 
     def is_here(self) -> bool:
-        """Tell whether the calling code runs on this loop."""
+        """Tell whether a task of this loop is the calling code.
+
+        Between tasks the loop may be about to sleep, or asleep: what a signal handler
+        or a finalizer schedules there directly would not wake it.
+        """
         native = _get_running_loop()
-        return native is not None and native is self._native()
+        return (
+            native is not None
+            and native is self._native()
+            and asyncio.current_task(native) is not None
+        )
 
     def reach(self) -> Reach:
         """Tell whether the loop runs, may run again, or is closed."""
@@ -68,7 +99,7 @@ class AsyncioLoop(Loop):
 
     def current_task(self) -> object:
         """Return the running task."""
-        return asyncio.current_task()
+        return asyncio.current_task(self._native())
 
     def spawn(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run `main` in a task of its own, which must not raise."""
@@ -82,41 +113,62 @@ class AsyncioLoop(Loop):
 
     def make_waiter(self) -> AsyncioWaiter:
         """Return a waiter for the task that runs now."""
-        return AsyncioWaiter(self, self.native)
+        return AsyncioWaiter(self, self._native)
 
 
 class AsyncioWaiter(TaskWaiter):
     """Parks one asyncio task on a future of its loop."""
 
-    __slots__ = ("_future", "_native", "_woken")
+    __slots__ = ("_future", "_native", "woken")
 
-    def __init__(self, home: AsyncioLoop, native: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        home: AsyncioLoop,
+        native: weakref.ReferenceType[asyncio.AbstractEventLoop],
+    ) -> None:
         self.home = home
         self._native = native
         self._future: asyncio.Future[None] | None = None
-        self._woken = False
+        self.woken = False
 
     def set(self) -> None:
         """Wake the task."""
-        self._woken = True
-        future = self._future
-        if future is not None and not future.done():
+        self.woken = True
+        # A waiter that lives on does not keep the loop alive through its future.
+        future, self._future = self._future, None
+        if future is not None:
+            try:
+                future.set_result(None)
+            except asyncio.InvalidStateError:
+                pass  # its task was cancelled
+
+    def parking(self) -> asyncio.Future[None]:
+        """Return the future that parks the task; awaiting it needs no coroutine."""
+        native = self._native()
+        assert native is not None, "the calling task runs on it"
+        future = self._future = native.create_future()
+        if self.woken:
+            self.woken = False
             future.set_result(None)
+        return future
+
+    def is_leaving(self) -> bool:
+        """Tell whether the parked task is being cancelled, and will run soon."""
+        future = self._future
+        return future is not None and future.cancelled()
 
     async def wait(self, timeout: float | None) -> None:
         """Park until woken, or for so many seconds."""
-        if not self._woken:
-            native = self._native
-            future = self._future = native.create_future()
-            if timeout is None:
+        if timeout is None:
+            await self.parking()
+        elif not self.woken:
+            future = self.parking()
+            timer = future.get_loop().call_later(timeout, self.set)
+            try:
                 await future
-            else:
-                timer = native.call_later(timeout, self.set)
-                try:
-                    await future
-                finally:
-                    timer.cancel()
-        self._woken = False
+            finally:
+                timer.cancel()
+        self.woken = False
 
 
 def current() -> AsyncioLoop | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,11 @@ from .wait import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from .loops import Mark
+
+# The very object that trio writes to; None where it has another way.
+mark: Mark | None = getattr(sys.modules.get("trio._core._run"), "sniffio_library", None)
 
 _loops: dict[int, TrioLoop] = {}
 fork.on_fork(_loops.clear)
@@ -67,6 +73,14 @@ class TrioLoop(Loop):
         """Return the running task."""
         return current_task()
 
+    def may_be_cancelled(self, _: object) -> bool:
+        """Return True: a look costs less than to ask trio whether to look."""
+        return True
+
+    async def check_cancelled(self) -> None:
+        """Raise if the running task is cancelled, without yielding else."""
+        await lowlevel.checkpoint_if_cancelled()
+
     def spawn(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run `main` in a task of its own, which must not raise."""
         lowlevel.spawn_system_task(main, name="cup: a call from a thread")
@@ -97,36 +111,48 @@ class TrioLoop(Loop):
 class TrioWaiter(TaskWaiter):
     """Parks one trio task."""
 
-    __slots__ = ("_task", "_woken")
+    __slots__ = ("_leaving", "_task", "woken")
 
     def __init__(self, home: TrioLoop) -> None:
         self.home = home
         self._task: lowlevel.Task | None = None
-        self._woken = False
+        self.woken = False
+        self._leaving = False
 
     def set(self) -> None:
         """Wake the task."""
-        self._woken = True
+        self.woken = True
         task, self._task = self._task, None
         if task is not None:
             lowlevel.reschedule(task)
 
     def _abort(self, _: object) -> Abort:
         self._task = None
+        self._leaving = True
         return Abort.SUCCEEDED
+
+    async def parking(self) -> None:
+        """Park until woken."""
+        if self.woken:
+            self.woken = False
+            await lowlevel.checkpoint()
+        else:
+            self._task = current_task()
+            await wait_task_rescheduled(self._abort)
+
+    def is_leaving(self) -> bool:
+        """Tell whether the parked task is being cancelled, and will run soon."""
+        return self._leaving
 
     async def wait(self, timeout: float | None) -> None:
         """Park until woken, or for so many seconds."""
-        if self._woken:
-            await lowlevel.checkpoint()
-        elif timeout is None:
-            self._task = current_task()
-            await wait_task_rescheduled(self._abort)
+        if timeout is None:
+            await self.parking()
         else:
             with trio.move_on_after(timeout):
-                self._task = current_task()
-                await wait_task_rescheduled(self._abort)
-        self._woken = False
+                await self.parking()
+        self.woken = False
+        self._leaving = False
 
 
 def current() -> TrioLoop | None:

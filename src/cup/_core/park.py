@@ -16,13 +16,17 @@ import sys
 from _thread import allocate_lock
 from collections import deque
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from . import fork
 from .clock import LONGEST
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["EventParker", "LockParker", "Parker", "borrow", "give_back", "make_parker"]
 
+_LONGEST_POLL = 1e6  # seconds; the system counts milliseconds in an int
 _CACHED = 64  # idle result parkers kept: one descriptor each
 
 
@@ -86,12 +90,16 @@ if sys.platform == "linux":
 
         def __init__(self) -> None:
             self._generation = fork.generation()
-            self._poll: select.poll | None = None
+            self._poll: Callable[[float, int], list[tuple[int, int]]] | None = None
             self._fd = -1
             self._fd = os.eventfd(0, os.EFD_CLOEXEC)
 
         def park(self) -> None:
             """Wait until woken."""
+            if self._poll is not None:
+                self._poll(-1.0, 1)
+                return
+
             while True:
                 try:
                     os.eventfd_read(self._fd)
@@ -101,18 +109,35 @@ if sys.platform == "linux":
 
         def park_until(self, deadline: float) -> bool:
             """Wait until woken (True) or until `deadline` (False)."""
-            poll = self._poll
-            if poll is None:
-                poll = self._poll = select.poll()
-                poll.register(self._fd, select.POLLIN)
-            while True:
-                left = min(deadline - monotonic(), 1e6)
-                if poll.poll(max(0.0, left) * 1000.0):
-                    self.park()
+            poll = self._poll or self._watch()
+            left = deadline - monotonic()
+            while left > 0.0:
+                if poll(min(left, _LONGEST_POLL), 1):
                     return True
 
-                if left <= 0:
-                    return False
+                left = deadline - monotonic()
+            return bool(poll(0.0, 1))
+
+        def _watch(self) -> Callable[[float, int], list[tuple[int, int]]]:
+            """Return what waits with a time-out in one system call.
+
+            It hears of each wake, whatever the counter says, which is never read again.
+            """
+            try:
+                epoll = select.epoll(1)
+                epoll.register(self._fd, select.EPOLLIN | select.EPOLLET)
+            except OSError:  # no descriptors left: two system calls do it as well
+                return self._poll_and_read
+            self._poll = epoll.poll
+            return epoll.poll
+
+        def _poll_and_read(self, seconds: float, _: int) -> list[tuple[int, int]]:
+            poll = select.poll()
+            poll.register(self._fd, select.POLLIN)
+            ready = poll.poll(seconds * 1000.0)
+            if ready:
+                os.eventfd_read(self._fd)
+            return ready
 
         def wake(self) -> None:
             """Wake the parked thread; in a forked child, nobody is parked."""
@@ -120,9 +145,9 @@ if sys.platform == "linux":
                 # The counter cannot overflow: a parker is woken a few times per park.
                 os.eventfd_write(self._fd, 1)
 
-        def __del__(self) -> None:
+        def __del__(self, close: Callable[[int], object] = os.close) -> None:
             if self._fd >= 0:
-                os.close(self._fd)
+                close(self._fd)  # at interpreter exit, `os` may be gone
 
 else:
     EventParker = LockParker

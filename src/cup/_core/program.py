@@ -28,6 +28,7 @@ __all__ = ["Program", "ThreadDriver", "perform"]
 _log = logging.getLogger("cup.program")
 
 _ASLEEP = float("-inf")  # no nudge is earlier: the driver is not parked
+_RETRY = 1.0  # seconds after a step that failed, and said no deadline
 
 
 class Program:
@@ -53,11 +54,11 @@ def perform(program: Program, now: float) -> float | None:
     Returns:
         When the program wants to be called next.
     """
-    deadline: float | None = None
     try:
         deadline = program.step(now)
     except Exception:  # noqa: BLE001 - reported; the next step runs
         _log.exception("a step of %r failed", program)
+        deadline = now + _RETRY
     while program.effects:
         effect = program.effects.popleft()
         try:
@@ -79,11 +80,18 @@ class ThreadDriver:
         self._name = name
         self._clock = clock
         self._renew()
+        self._generation = fork.generation()
         lifecycle.at_exit(lifecycle.Stage.TIMERS, self)
 
+    def _enter_child(self) -> None:
+        """Start anew: the thread stayed in the parent."""
+        with fork.renewal:
+            if self._generation != fork.generation():
+                self._renew()
+                self._generation = fork.generation()
+
     def _renew(self) -> None:
-        self._generation = fork.generation()
-        self._nudges: deque[float] = deque()
+        self._nudged = False
         self._parked_until = _ASLEEP
         self._parker = make_parker()
         self._seat: deque[None] = deque([None])  # whoever pops it starts the thread
@@ -93,11 +101,11 @@ class ThreadDriver:
     def nudge(self, deadline: float) -> None:
         """Have the program called at `deadline` at the latest; never blocks."""
         if self._generation != fork.generation():
-            self._renew()
-        self._nudges.append(deadline)
+            self._enter_child()
+        self._nudged = True
         if deadline < self._parked_until:
             self._parker.wake()
-        if self._seat:
+        if self._seat and not self._stopping:
             self._start()
 
     def _start(self) -> None:
@@ -117,11 +125,11 @@ class ThreadDriver:
     def _run(self) -> None:
         generation = self._generation
         while not self._stopping and generation == fork.generation():
-            self._nudges.clear()
+            self._nudged = False
             deadline = perform(self._program, self._clock.monotonic())
             self._parked_until = float("inf") if deadline is None else deadline
             # Published first, looked at second: a nudge sees it, or is seen here.
-            if not self._nudges and not self._stopping:
+            if not self._nudged and not self._stopping:
                 self._park(deadline)
             self._parked_until = _ASLEEP
 
@@ -137,6 +145,8 @@ class ThreadDriver:
 
     def stop(self) -> None:
         """End the thread and wait for it; the program keeps its state."""
+        if self._generation != fork.generation():
+            self._enter_child()
         self._stopping = True
         self._parker.wake()
         thread = self._thread

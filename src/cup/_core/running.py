@@ -31,12 +31,13 @@ def set_strict(*, strict: bool) -> bool:
 
 def name_of_running_loop() -> str | None:
     """Return "trio" or "asyncio" if the calling thread runs that loop now."""
-    trio = _modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
+    # While another thread imports a loop, its modules are there without their content.
+    in_trio_run = getattr(_modules.get("trio.lowlevel"), "in_trio_run", None)
+    if in_trio_run is not None and in_trio_run():
         return "trio"
 
-    asyncio = _modules.get("asyncio.events")
-    if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001 - the documented cheap way
+    running = getattr(_modules.get("asyncio.events"), "_get_running_loop", None)
+    if running is not None and running() is not None:
         return "asyncio"
 
     return None

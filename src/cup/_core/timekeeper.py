@@ -12,6 +12,7 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
+from . import fork
 from .program import Program, ThreadDriver
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Appointment", "Timekeeper", "call_at"]
 
-_COMPACT_FROM = 64
+_COMPACT_FROM = 64  # calls to be sorted in, or cancelled, that may lie around
 
 
 class Appointment:
@@ -57,28 +58,43 @@ class Timekeeper(Program):
         self._new.append(appointment)
         return appointment
 
+    def is_cluttered(self) -> bool:
+        """Tell whether a step would tidy up enough to be worth it."""
+        return len(self._new) > max(_COMPACT_FROM, len(self._heap))
+
+    def forget_all(self) -> None:
+        """Drop all calls."""
+        self._new.clear()
+        self._heap.clear()
+        self.cancelled.clear()
+        self.effects.clear()
+
     def step(self, now: float) -> float | None:
         """Collect the calls that are due."""
         heap = self._heap
         while self._new:
             new = self._new.popleft()
-            heapq.heappush(heap, (new.deadline, next(self._number), new))
+            if new.callback is not None:
+                heapq.heappush(heap, (new.deadline, next(self._number), new))
         if len(self.cancelled) > max(_COMPACT_FROM, len(heap) // 2):
             self._compact()
         while heap and (heap[0][0] <= now or heap[0][2].callback is None):
-            callback = heapq.heappop(heap)[2].callback
+            due = heapq.heappop(heap)[2]
+            callback, due.callback = due.callback, None
             if callback is not None:
                 self.effects.append(callback)
         return heap[0][0] if heap else None
 
     def _compact(self) -> None:
         self.cancelled.clear()
-        self._heap = [entry for entry in self._heap if entry[2].callback is not None]
-        heapq.heapify(self._heap)
+        heap = self._heap
+        heap[:] = [entry for entry in heap if entry[2].callback is not None]
+        heapq.heapify(heap)
 
 
 _keeper = Timekeeper()
 _driver = ThreadDriver(_keeper, "cup: timekeeper")
+fork.on_fork(_keeper.forget_all)
 
 
 def call_at(deadline: float, callback: Callable[[], object]) -> Appointment:
@@ -86,6 +102,8 @@ def call_at(deadline: float, callback: Callable[[], object]) -> Appointment:
 
     Never blocks. In a forked child, what the parent had asked for is not called.
     """
+    fork.generation()  # a forked child forgets first
     appointment = _keeper.add(deadline, callback)
-    _driver.nudge(deadline)
+    # Calls that are made and cancelled at once would lie around until the next is due.
+    _driver.nudge(float("-inf") if _keeper.is_cluttered() else deadline)
     return appointment

@@ -86,7 +86,7 @@ class Ask(Generic[T]):
     Subclasses carry what is asked for, and put what was granted into `value`.
     """
 
-    __slots__ = ("line", "state", "value", "waiter")
+    __slots__ = ("line", "state", "told", "value", "waiter")
 
     what = "the call"
     """What blocks, for messages."""
@@ -98,6 +98,7 @@ class Ask(Generic[T]):
     def __init__(self, line: Line) -> None:
         self.line: Line = line
         self.state: State = State.NEW
+        self.told: bool = False  # to ask again, once its loop that stopped runs again
         self.waiter: Waiter | None = None
 
     def is_settled(self) -> bool:
@@ -146,11 +147,34 @@ def block(ask: Ask[T], timeout: float | None = None) -> T:
         InvalidValue: If `timeout` is NaN.
     """
     timeout = check_timeout(timeout)
+    target = interrupt.current()
+    if target is None:
+        return _block(ask, timeout)
+
+    # Only the wait itself is a point of interruption: an exception inside of the line
+    # would leave it half changed, for everybody.
+    target.mask()
+    try:
+        value = _block(ask, timeout)
+    except BaseException:
+        target.unmask_quietly()
+        raise
+    try:
+        target.unmask()
+    except BaseException:
+        ask.line.leave(ask)
+        raise
+    return value
+
+
+def _block(ask: Ask[T], timeout: float | None) -> T:
     line = ask.line
     if line.try_now(ask):
         return ask.value
 
     if timeout == 0:
+        if line.try_again(ask):
+            return ask.value
         raise ask.timed_out(0)
 
     running.guard_blocking(ask.what, ask.twin, hopeless=line.hopeless())

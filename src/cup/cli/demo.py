@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from . import _demo_threadpool, _demo_together
+from . import _demo_thread, _demo_threadpool, _demo_together
 from ._demo_loops import installed_loops
 from ._demo_output import make_reporter
 from ._demo_part import Part, Stage
@@ -37,7 +37,7 @@ exit status:
   130  interrupted by Ctrl-C
 """
 
-_FOR_THREADS: Final = (*_demo_threadpool.PARTS,)
+_FOR_THREADS: Final = (*_demo_threadpool.PARTS, *_demo_thread.PARTS)
 _TOGETHER: Final = (*_demo_together.PARTS,)
 
 
@@ -50,7 +50,7 @@ def configure(parser: ArgumentParser) -> None:
         nargs="*",
         type=_known,
         metavar="PART",
-        help="a service (threadpool) or a part of it; all, if none is given",
+        help="a service (threadpool, thread) or a part of it; all, if none is given",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document, and only that"
@@ -125,9 +125,10 @@ def _chapters(loops: tuple[str, ...]) -> Iterator[tuple[str, list[Part]]]:
     yield "threads", [*_FOR_THREADS]
 
     # Loads event loops.
+    from ._demo_thread_aio import PARTS as THREAD  # noqa: PLC0415
     from ._demo_threadpool_aio import PARTS as THREADPOOL  # noqa: PLC0415
 
-    for_tasks = (*THREADPOOL,)
+    for_tasks = (*THREADPOOL, *THREAD)
     for loop in loops:
         yield loop, [part.on(loop) for part in for_tasks]
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
-from cup._core.loops import ablock, current_loop
+from cup._core.clock import check_timeout
+from cup._core.loops import ablock, current_loop, current_task
+from cup.errors import LoopGone
 
-from ._core_rwlock import ReadAsk, WriteAsk
+from ._core_asks import ReadAsk, WriteAsk
 from .sync import RWLock
 
 if TYPE_CHECKING:
@@ -78,11 +80,7 @@ class AsyncRWLock:
             LockBroken: If a writer vanished in a fork.
             InvalidValue: If `wait_time` is NaN.
         """
-        loop = current_loop()
-        await loop.immediate()
-        owner = loop.current_task()
-        if not self.sync.enter(owner):
-            await ablock(ReadAsk(self.sync, owner), wait_time)
+        await _enter(self.sync, wait_time)
 
     def release_readlock(self) -> None:
         """Give one read lock of the caller back; never blocks.
@@ -92,7 +90,7 @@ class AsyncRWLock:
         Raises:
             LockNotHeld: If the calling task holds none.
         """
-        self.sync.exit(current_loop().current_task())
+        self.sync.exit(current_task())
 
     async def acquire_writelock(self, wait_time: float | None = None) -> None:
         """Wait for the write lock.
@@ -109,11 +107,7 @@ class AsyncRWLock:
             LockBroken: If a writer vanished in a fork.
             InvalidValue: If `wait_time` is NaN.
         """
-        loop = current_loop()
-        await loop.immediate()
-        owner = loop.current_task()
-        if not self.sync.enter_to_write(owner):
-            await ablock(WriteAsk(self.sync, owner), wait_time)
+        await _enter_to_write(self.sync, wait_time)
 
     def release_writelock(self) -> None:
         """Give one write lock of the caller back; never blocks.
@@ -123,7 +117,7 @@ class AsyncRWLock:
         Raises:
             LockNotHeld: If the calling task does not write.
         """
-        self.sync.exit_from_writing(current_loop().current_task())
+        self.sync.exit_from_writing(current_task())
 
     def downgrade(self) -> None:
         """Turn the caller's write lock into a read lock; no writer gets in between.
@@ -134,7 +128,7 @@ class AsyncRWLock:
             LockNotHeld: If the calling task does not write.
             LockDeadlock: If it writes more than once.
         """
-        self.sync.turn_to_reading(current_loop().current_task())
+        self.sync.turn_to_reading(current_task())
 
     def read(self, timeout: float | None = None) -> AsyncReadGuard:
         """Read for the length of a block.
@@ -148,7 +142,7 @@ class AsyncRWLock:
         Returns:
             A guard; entering it raises what `acquire_readlock` raises.
         """
-        return AsyncReadGuard(self, timeout)
+        return AsyncReadGuard(self.sync, timeout)
 
     def write(self, timeout: float | None = None) -> AsyncWriteGuard:
         """Write for the length of a block.
@@ -161,7 +155,7 @@ class AsyncRWLock:
         Returns:
             A guard; entering it raises what `acquire_writelock` raises.
         """
-        return AsyncWriteGuard(self, timeout)
+        return AsyncWriteGuard(self.sync, timeout)
 
     def stamp(self) -> int:
         """Begin an optimistic read: return what `validate` takes.
@@ -205,19 +199,57 @@ class AsyncRWLock:
         return hash(self.sync)
 
 
+async def _enter(lock: RWLock, wait_time: float | None) -> object:
+    """Wait for a read lock; return the task that has it now."""
+    if wait_time is not None:
+        wait_time = check_timeout(wait_time, "wait_time")
+    loop = current_loop()
+    owner = loop.current_task()
+    if owner is None:
+        raise LoopGone("what holds a lock is a task: await this in one")
+
+    if not loop.may_pass(owner):
+        await loop.immediate()
+    # `lock.enter`, written out: a call costs as much as a lock.
+    readers = lock.readers
+    if owner in readers:
+        readers[owner] += 1
+        return owner
+
+    readers[owner] = 1
+    if lock.closed and not lock.enter_closed(owner):
+        await ablock(ReadAsk(lock, owner), wait_time)
+    return owner
+
+
+async def _enter_to_write(lock: RWLock, wait_time: float | None) -> object:
+    """Wait for the write lock; return the task that has it now."""
+    if wait_time is not None:
+        wait_time = check_timeout(wait_time, "wait_time")
+    loop = current_loop()
+    owner = loop.current_task()
+    if owner is None:
+        raise LoopGone("what holds a lock is a task: await this in one")
+
+    if not loop.may_pass(owner):
+        await loop.immediate()
+    if not lock.enter_to_write(owner):
+        await ablock(WriteAsk(lock, owner), wait_time)
+    return owner
+
+
 class AsyncReadGuard:
     """Reads for the length of an `async with` block."""
 
     __slots__ = ("_lock", "_owner", "_timeout")
 
-    def __init__(self, lock: AsyncRWLock, timeout: float | None) -> None:
+    def __init__(self, lock: RWLock, timeout: float | None) -> None:
         self._lock = lock
         self._timeout = timeout
         self._owner: object = None
 
     async def __aenter__(self) -> Self:
-        await self._lock.acquire_readlock(self._timeout)
-        self._owner = current_loop().current_task()
+        self._owner = await _enter(self._lock, self._timeout)
         return self
 
     async def __aexit__(
@@ -226,7 +258,10 @@ class AsyncReadGuard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._lock.sync.exit(self._owner)
+        if kind is GeneratorExit:  # maybe in a finalizer, long after its loop's end
+            self._lock.give_up(self._owner)
+        else:
+            self._lock.exit(self._owner)
 
 
 class AsyncWriteGuard:
@@ -234,7 +269,7 @@ class AsyncWriteGuard:
 
     __slots__ = ("_lock", "_owner", "_reads", "_timeout")
 
-    def __init__(self, lock: AsyncRWLock, timeout: float | None) -> None:
+    def __init__(self, lock: RWLock, timeout: float | None) -> None:
         self._lock = lock
         self._timeout = timeout
         self._owner: object = None
@@ -246,12 +281,12 @@ class AsyncWriteGuard:
         Raises:
             LockNotHeld: If the block does not write.
         """
-        self._lock.sync.turn_to_reading(self._owner)
+        self._lock.turn_to_reading(self._owner)
         self._reads = True
 
     async def __aenter__(self) -> Self:
-        await self._lock.acquire_writelock(self._timeout)
-        self._owner = current_loop().current_task()
+        self._owner = await _enter_to_write(self._lock, self._timeout)
+        self._reads = False
         return self
 
     async def __aexit__(
@@ -260,10 +295,12 @@ class AsyncWriteGuard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._reads:
-            self._lock.sync.exit(self._owner)
+        if kind is GeneratorExit:  # maybe in a finalizer, long after its loop's end
+            self._lock.give_up(self._owner)
+        elif self._reads:
+            self._lock.exit(self._owner)
         else:
-            self._lock.sync.exit_from_writing(self._owner)
+            self._lock.exit_from_writing(self._owner)
 
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from cup._core.interrupt import Interrupt, Target, shielded, targets
-from cup._core.threads import join_all, join_within
+from cup._core.threads import join_within
 from cup.errors import (
     InvalidType,
     InvalidValue,
@@ -58,6 +58,7 @@ class CupThread(threading.Thread):
         self._call: tuple[
             Callable[..., object] | None, tuple[Any, ...], dict[str, Any]
         ] = (target, tuple(args), dict(kwargs or {}))
+        self._starting = False
         self._interrupts = Target()
 
     def start(self) -> None:
@@ -66,11 +67,17 @@ class CupThread(threading.Thread):
         Raises:
             RuntimeError: If it was started before, or the system has no thread left.
         """
+        if self._starting:
+            super().start()  # raises
+            return
+
         # Subclasses override `run`: it is wrapped here, whatever it is.
         self.__dict__["run"] = functools.partial(self._run_guarded, self.run)
+        self._starting = True
         try:
             super().start()
         except BaseException:
+            self._starting = False
             self.__dict__.pop("run", None)
             raise
 
@@ -84,25 +91,27 @@ class CupThread(threading.Thread):
         """Run with interrupts from the first step to the last, and not beyond."""
         self.__dict__.pop("run", None)
         interrupts = self._interrupts
-        ended = False
+        failure: BaseException | None = None
         try:
-            try:
-                interrupts.open()
-                interrupts.deliver()
-                run()
-                ended = True  # what comes from here on comes too late
-            finally:
-                interrupts.close()
-        except BaseException as error:
-            interrupts.close()  # again, if the interrupt hit the first
-            if ended:
-                return
-
-            self.exception = error
-            if not isinstance(error, ThreadTermException):
-                raise
+            interrupts.open()
+            interrupts.deliver()
+            run()
+            # Not by a call: an interrupt could be raised inside of it.
+            interrupts.opened = False
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            interrupts.opened = False
+            failure = error
+        try:
+            interrupts.close()
+        except BaseException:  # noqa: BLE001 - was on its way, and comes too late
+            interrupts.close()
+        self._call = (None, (), {})
+        self.exception = failure
+        try:
+            if failure is not None and not isinstance(failure, ThreadTermException):
+                raise failure
         finally:
-            self._call = (None, (), {})
+            del failure
 
     def get_my_tid(self) -> int | None:
         """Return the identifier of the thread; None while it is not alive."""
@@ -125,20 +134,18 @@ class CupThread(threading.Thread):
             InvalidType: If `exctype` is no exception.
         """
         _check_exception(exctype)
-        if self.ident is None and not self._started_before():
+        if not self._starting:
             raise ThreadNotStarted(
                 f"thread {self.name!r} was not started: there is nothing to interrupt"
             )
 
         return int(self._interrupts.post(exctype))
 
-    def _started_before(self) -> bool:
-        return "run" in self.__dict__  # being started at this moment
-
     def terminate(self, times: int = 15) -> bool:
         """End the thread by a `ThreadTermException`.
 
-        Called by the thread itself, it raises the exception right here.
+        Called by the thread itself, it raises the exception right here; inside of
+        `shield()` it returns False, and the exception comes at the end of that.
 
         Args:
             times: How many more times to try; each try takes one second at most.
@@ -155,12 +162,11 @@ class CupThread(threading.Thread):
             raise InvalidValue(f"times={times} is negative; use 0 to try once")
 
         for _ in range(times + 1):
-            if not self.raise_exc(ThreadTermException):
-                join_all([self])
-                return True
-
+            self.raise_exc(ThreadTermException)
             if self is threading.current_thread():
                 self._interrupts.deliver()
+                return False
+
             if join_within(self, 1.0):
                 return True
         return False
@@ -184,16 +190,25 @@ def async_raise(tid: int, exctype: type[BaseException]) -> int:
         InvalidValue: If there is no such thread.
     """
     _check_exception(exctype, only_classes=True)
+    if not _post(tid, exctype):
+        raise InvalidValue(f"there is no thread with the identifier {tid} (any more)")
+
+    return 1
+
+
+def _post(tid: int, exctype: type[BaseException]) -> bool:
+    """Have a class raised in the thread `tid` by the best way there is."""
+    for thread in threading.enumerate():
+        if thread.ident == tid and isinstance(thread, CupThread):
+            return bool(thread.raise_exc(exctype))
+
     target = targets.get(tid)
-    if target is not None and target.post(exctype):
-        return 1
+    if target is not None:
+        return target.post(exctype)
 
     from cup._core import asyncexc  # noqa: PLC0415 - loads ctypes
 
-    if not asyncexc.post(tid, exctype):
-        raise InvalidValue(f"there is no thread with the identifier {tid}")
-
-    return 1
+    return asyncexc.post(tid, exctype)
 
 
 def thread_alive(obj: threading.Thread) -> bool:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, get_args
 
 from typing_extensions import Self
 
-from cup._core import interrupt
+from cup._core import fork, interrupt
+from cup._core.clock import check_timeout
 from cup._core.fork import stamp
 from cup._core.gil import MUTEX_PATHS
 from cup._core.wait import block
 from cup.errors import InvalidValue
 
-from ._core_rwlock import ReadAsk, RWCore, WriteAsk
+from ._core_asks import ReadAsk, WriteAsk
+from ._core_rwlock import RWCore
 from .api import Fairness
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class RWLock(RWCore):
         InvalidValue: If `fairness` is none of these.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_reading", "_writing")
 
     # Declared again: this class sets what its base declares.
     closed: bool
@@ -72,6 +74,8 @@ class RWLock(RWCore):
             )
 
         super().__init__(fairness, reentrant=reentrant, name=name)
+        self._reading: ReadGuard | None = None
+        self._writing: WriteGuard | None = None
 
     @property
     def aio(self) -> AsyncRWLock:
@@ -93,6 +97,8 @@ class RWLock(RWCore):
             LockBroken: If a writer vanished in a fork.
             InvalidValue: If `wait_time` is NaN.
         """
+        if wait_time is not None:
+            wait_time = check_timeout(wait_time, "wait_time")
         me = get_ident()
         if _targets and me in _targets:
             self._masked(ReadAsk, wait_time, _targets[me])
@@ -140,15 +146,17 @@ class RWLock(RWCore):
             LockBroken: If a writer vanished in a fork.
             InvalidValue: If `wait_time` is NaN.
         """
+        if wait_time is not None:
+            wait_time = check_timeout(wait_time, "wait_time")
         me = get_ident()
         if _targets and me in _targets:
             self._masked(WriteAsk, wait_time, _targets[me])
             return
 
         # `enter_to_write`, written out for a lock that is free.
-        if stamp[0]:
+        if stamp[0] and self._generation == fork.epoch:
             with self.mutex:
-                if not self.closed and not self._queue.writers:
+                if not self.closed and self.writer is None:
                     self.closed = True
                     # Closed first, looked at second.
                     if not self.readers:
@@ -167,19 +175,15 @@ class RWLock(RWCore):
             LockNotHeld: If the calling thread does not write.
         """
         me = get_ident()
-        # `exit_from_writing`, written out for a lock that nobody waits for.
-        if self.writer == me and self._depth == 1:
-            queue = self._queue
-            with self.mutex:
-                self.version += 1
-                self.writer = None
-                if not queue.writers and not queue.readers and not self._notes:
-                    self.closed = MUTEX_PATHS
-                else:
-                    self.readers_turn = True
-                    self._pump()
-            if self._wakes or self._notes:
-                self.settle()  # who is to be woken, is woken after the mutex
+        # `exit_from_writing`, written out for who writes once.
+        if self.writer == me and self._depth == 1 and not MUTEX_PATHS:
+            self.readers_turn = True
+            self.version += 1
+            self.closed = False
+            self.writer = None
+            # Left first, looked at second.
+            if self.waited or self._notes:
+                self.changed()
         else:
             self.exit_from_writing(me)
         if _targets and me in _targets:
@@ -220,7 +224,14 @@ class RWLock(RWCore):
         Returns:
             A guard; entering it raises what `acquire_readlock` raises.
         """
-        return ReadGuard(self, timeout)
+        if timeout is not None:
+            return ReadGuard(self, timeout)
+
+        # One serves all: making another costs as much as a lock.
+        guard = self._reading
+        if guard is None:
+            guard = self._reading = ReadGuard(self, None)
+        return guard
 
     def write(self, timeout: float | None = None) -> WriteGuard:
         """Write for the length of a block.
@@ -231,11 +242,17 @@ class RWLock(RWCore):
         Returns:
             A guard; entering it raises what `acquire_writelock` raises.
         """
-        return WriteGuard(self, timeout)
+        if timeout is not None:
+            return WriteGuard(self, timeout)
+
+        guard = self._writing
+        if guard is None:
+            guard = self._writing = WriteGuard(self, None)
+        return guard
 
 
 class ReadGuard:
-    """Reads for the length of a `with` block."""
+    """Reads for the length of a `with` block. It keeps no state: it can be shared."""
 
     __slots__ = ("_lock", "_timeout")
 
@@ -257,14 +274,13 @@ class ReadGuard:
 
 
 class WriteGuard:
-    """Writes for the length of a `with` block."""
+    """Writes for the length of a `with` block. It keeps no state: it can be shared."""
 
-    __slots__ = ("_lock", "_reads", "_timeout")
+    __slots__ = ("_lock", "_timeout")
 
     def __init__(self, lock: RWLock, timeout: float | None) -> None:
         self._lock = lock
         self._timeout = timeout
-        self._reads = False
 
     def downgrade(self) -> None:
         """Read for the rest of the block; no writer gets in between.
@@ -273,7 +289,6 @@ class WriteGuard:
             LockNotHeld: If the calling thread does not write.
         """
         self._lock.downgrade()
-        self._reads = True
 
     def __enter__(self) -> Self:
         self._lock.acquire_writelock(self._timeout)
@@ -285,10 +300,11 @@ class WriteGuard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._reads:
-            self._lock.release_readlock()
+        lock = self._lock
+        if lock.writer == get_ident():
+            lock.release_writelock()
         else:
-            self._lock.release_writelock()
+            lock.release_readlock()  # it was downgraded inside
 
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ def held(pool, number=1):
         gate.open()
         for job in jobs:
             if not job.cancelled():
-                job.result(PATIENCE)
+                job.exception(PATIENCE)  # a forced stop interrupts it
 
 
 def in_threads(number, function, *args):

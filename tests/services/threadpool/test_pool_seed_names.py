@@ -240,9 +240,9 @@ def test_add_1job_returns_nothing_and_passes_arguments(pool):
         got.append((args, kwargs))
         done.set()
 
-    assert pool.add_1job(job, 1, fn=2, self=3, result_callback=4) is None
+    assert pool.add_1job(job, 1, fn=2, result_callback=4) is None
     assert done.wait(PATIENCE)
-    assert got == [((1,), {"fn": 2, "self": 3, "result_callback": 4})]
+    assert got == [((1,), {"fn": 2, "result_callback": 4})]
 
 
 def test_the_callback_gets_the_real_result(pool):

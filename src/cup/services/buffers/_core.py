@@ -13,10 +13,12 @@ Not here: waiting (the faces do that), what is in a buffer (`_core_buffer`).
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from cup._core import fork
 from cup._core.fork import stamp
+from cup._core.interrupt import targets as _targets
 from cup._core.line import Line
 from cup._core.wait import Ask
 from cup.errors import BufferReleased, BufferTooLarge, ForeignBuffer, InvalidValue
@@ -24,6 +26,7 @@ from cup.errors import BufferReleased, BufferTooLarge, ForeignBuffer, InvalidVal
 from ._core_arena import Arena
 from ._core_buffer import Buffer
 from ._core_leaks import LeakWatch
+from ._core_masked import masked
 from ._core_views import Shown, release_views
 from .api import BufferStats
 
@@ -56,8 +59,10 @@ class BufferCore(Line):
         "_inherited",
         "_lost",
         "_peak",
+        "_reports",
         "_returned",
         "_serial",
+        "_watched",
         "arena",
         "free",
         "leaks",
@@ -71,11 +76,13 @@ class BufferCore(Line):
         self.free: list[int] = list(range(count - 1, -1, -1))
         self.out: dict[int, list[int]] = {}
         self._ceiling = ceiling
-        self.leaks = LeakWatch(leaks)
+        self.leaks: LeakWatch = LeakWatch(leaks)
+        self._watched = self.leaks.sites
         self._serial = 0
         self._held: list[tuple[Shown, int]] = []
         self._returned: deque[tuple[list[int], list[Shown | None]]] = deque()
         self._inherited = 0  # serials up to here are buffers of a parent's
+        self._reports: deque[object] = deque()
         self._peak = 0
         self._lost = 0
         super().__init__()
@@ -101,16 +108,20 @@ class BufferCore(Line):
 
     def try_acquire(self, count: int) -> Buffer | None:
         """Take a buffer, if that can be had now and nobody is in line for it."""
+        if _targets:
+            return masked(self._try_acquire, count)
+        return self._try_acquire(count)
+
+    def _try_acquire(self, count: int) -> Buffer | None:
         if not stamp[0] or self._generation != fork.epoch:
             self._check_fork()
+        buffer = None
         with self.mutex:
             if self._notes or self._returned:
                 self._work_off_notes()
-            if self._queue.asks:
-                return None
-
-            buffer = self._take(count, contiguous=False)
-        if self._wakes:
+            if not self._queue.asks:
+                buffer = self._take(count, contiguous=False)
+        if self._notes or self._wakes:
             self.settle()
         return buffer
 
@@ -133,8 +144,9 @@ class BufferCore(Line):
             del free[-count:]
         serial = self._serial = self._serial + 1
         self.out[serial] = blocks
-        used = self.arena.count - len(free)
-        self._peak = max(self._peak, used)
+        used = self.arena.count - len(self.free) - len(self._held)
+        if used > self._peak:  # noqa: PLR1730 - a call costs a tenth of all this
+            self._peak = used
         return Buffer(self, serial, blocks, contiguous)
 
     def _find_run(self, count: int) -> list[int] | None:
@@ -178,11 +190,20 @@ class BufferCore(Line):
         if buffer.pool is not self:
             raise ForeignBuffer(f"{buffer!r} is not from this pool")
 
+        if _targets:
+            masked(self._release, buffer)
+        else:
+            self._release(buffer)
+
+    def _release(self, buffer: Buffer) -> None:
+        if not stamp[0] or self._generation != fork.epoch:
+            self._check_fork()  # first: what a child counts anew is not on its way
         blocks = self.out.pop(buffer.serial, None)
         if blocks is None:
             raise BufferReleased(f"{buffer!r} was released before")
 
-        self.leaks.forget(buffer.serial)
+        if self._watched:
+            self._watched.pop(buffer.serial, None)
         views = buffer.detach()
         shown: list[Shown | None] = [] if views is None else release_views(views)
         if self.mutex.locked():
@@ -204,16 +225,24 @@ class BufferCore(Line):
 
     def lose(self, serial: int, views: list[memoryview] | None) -> None:
         """Take back the blocks of a buffer that died; called by its finalizer."""
+        if _targets:
+            masked(self._lose, serial, views)
+        else:
+            self._lose(serial, views)
+
+    def _lose(self, serial: int, views: list[memoryview] | None) -> None:
+        self._check_fork()
         blocks = self.out.pop(serial, None)
         if blocks is None:
             return
 
         shown: list[Shown | None] = [] if views is None else release_views(views)
         self._returned.append((blocks, shown))
-        fork.generation()
         if serial > self._inherited:
             self._lost += 1
-            self.leaks.report(serial, len(blocks))
+            report = self.leaks.report(serial, len(blocks))
+            if report is not None:
+                self._reports.append(report)
         self.changed()
 
     def _put(self, blocks: list[int], shown: list[Shown | None]) -> None:
@@ -233,12 +262,15 @@ class BufferCore(Line):
         if not self._held:
             return
 
-        held, self._held = self._held, []
-        for view, block in held:
+        held: list[tuple[Shown, int]] = []
+        gone: list[int] = []
+        for view, block in self._held:
             if view.is_shown():
-                self._held.append((view, block))
+                held.append((view, block))
             else:
-                self.free.append(block)
+                gone.append(block)
+        self._held = held
+        self.free.extend(gone)
 
     def trim(self) -> int:
         """Give the memory of free blocks back to the system; returns the bytes."""
@@ -279,13 +311,33 @@ class BufferCore(Line):
             self._put(blocks, shown)
         super()._work_off_notes()
 
+    def settle(self) -> None:
+        """Wake who was granted something, then report what was lost.
+
+        A warning runs code of the user: never under the mutex, which the finalizer
+        that found the loss may have come upon.
+        """
+        super().settle()
+        if self._reports and not self.mutex.locked():
+            self._reports.clear()  # each warns when it goes, as any finalizer does
+
     def may_stall(self, home: object | None) -> bool:
         """Tell whether to look again now and then: views end without a word."""
         return bool(self._held) or super().may_stall(home)
 
     def vanished(self) -> None:
-        """Report no loss of buffers that the parent has; they are copies here."""
+        """Report no loss of buffers that the parent has; they are copies here.
+
+        Blocks that a thread of the parent was about to move come back.
+        """
         self._inherited = self._serial
+        self.leaks.sites.clear()
+        known = set(chain.from_iterable(self.out.values()))
+        known.update(block for _, block in self._held)
+        known.update(*(blocks for blocks, _ in self._returned))
+        if len(known) + len(self.free) != self.arena.count:
+            blocks = range(self.arena.count - 1, -1, -1)
+            self.free = [block for block in blocks if block not in known]
 
     def revise(self) -> None:
         """Take back what stopped loops hold and nobody shows, and grant what can be."""
@@ -302,6 +354,7 @@ class BufferCore(Line):
             self._work_off_notes()
             self._reclaim_held()
             total, free, held = self.arena.count, len(self.free), len(self._held)
+            out = len(self.out)
         self.settle()
         return BufferStats(
             block_size=self.arena.block_size,
@@ -310,7 +363,7 @@ class BufferCore(Line):
             free=free,
             held=held,
             peak=self._peak,
-            buffers=len(self.out),
+            buffers=out,
             waiting=len(self),
             acquired=self._serial,
             lost=self._lost,

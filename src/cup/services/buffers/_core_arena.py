@@ -49,25 +49,31 @@ class Arena:
         """Find how many blocks the system lets one mapping have."""
         while True:
             try:
-                self._maps[0] = _map(self._step * self.block_size)
-            except (OSError, ValueError, OverflowError, MemoryError) as error:
+                self._maps[0] = self._map_step()
+            except BufferPoolError:
                 half = self._step // 2
                 if half == 0 or half * self.block_size < _SMALLEST:
-                    raise BufferPoolError(
-                        f"cannot map memory for {self._step} blocks of "
-                        f"{self.block_size} bytes: {error}"
-                    ) from error
+                    raise
                 self._step = half
             else:
                 return
+
+    def _map_step(self) -> mmap.mmap:
+        try:
+            return _map(self._step * self.block_size)
+        except (OSError, ValueError, OverflowError, MemoryError) as error:
+            raise BufferPoolError(
+                f"cannot map memory for {self._step} blocks of {self.block_size} "
+                f"bytes: {error}"
+            ) from error
 
     def _map_of(self, block: int) -> tuple[mmap.mmap, int]:
         """Return the mapping of a block, and its offset there."""
         number, rest = divmod(block, self._step)
         mapping = self._maps.get(number)
         if mapping is None:
-            blocks = min(self._step, self.count - number * self._step)
-            mapping = self._maps.setdefault(number, _map(blocks * self.block_size))
+            # A whole step, also at the end: the pool may grow into it.
+            mapping = self._maps.setdefault(number, self._map_step())
         return mapping, rest * self.block_size
 
     def view(self, block: int, blocks: int = 1) -> memoryview:

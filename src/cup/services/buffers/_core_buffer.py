@@ -11,6 +11,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ._core_content import check_size
 from ._core_cursor import Cursor
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ __all__ = ["Buffer"]
 
 def _iov_max() -> int:
     try:
-        return os.sysconf("SC_IOV_MAX")
+        found = os.sysconf("SC_IOV_MAX")
     except (AttributeError, OSError, ValueError):
-        return 16  # what POSIX grants
+        found = -1
+    return min(found, 1024) if found > 0 else 16  # what POSIX grants
 
 
-_IOV_MAX = min(_iov_max(), 1024)
+_IOV_MAX = _iov_max()
 
 
 class Buffer(Cursor):
@@ -105,7 +107,9 @@ class Buffer(Cursor):
         Raises:
             BufferOverflow: If there is not so much room.
             BufferReleased: If the buffer was released.
+            InvalidValue: If `count` is negative.
         """
+        check_size(count)
         self._check_room(self._length + count)
         self._length += count
         return self._length

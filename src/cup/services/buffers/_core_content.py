@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from cup.errors import BufferOverflow, BufferReleased, InvalidType
+from cup.errors import BufferOverflow, BufferReleased, InvalidType, InvalidValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._core import BufferCore
 
-__all__ = ["Content", "flat"]
+__all__ = ["Content", "check_size", "flat", "is_own"]
 
 
 class Content:
@@ -35,6 +35,7 @@ class Content:
         "_blocks",
         "_contiguous",
         "_length",
+        "_position",
         "_views",
         "pool",
         "serial",
@@ -45,6 +46,7 @@ class Content:
     _blocks: list[int] | None
     _contiguous: bool
     _length: int
+    _position: int
     _views: list[memoryview] | None
 
     def __del__(self) -> None:
@@ -53,8 +55,8 @@ class Content:
 
     def detach(self) -> list[memoryview] | None:
         """Forget the blocks; the pool takes them back."""
+        self._blocks = None  # first: who makes views now looks again after
         views, self._views = self._views, None
-        self._blocks = None
         self._length = 0
         return views
 
@@ -70,11 +72,16 @@ class Content:
         return len(self._held_blocks()) * self.pool.arena.block_size
 
     def length(self) -> int:
-        """Return how many bytes are in."""
+        """Return how many bytes are in.
+
+        Raises:
+            BufferReleased: If the buffer was released.
+        """
+        self._held_blocks()
         return self._length
 
     def __len__(self) -> int:
-        return self._length
+        return self.length()
 
     def __bool__(self) -> bool:
         return True  # an empty buffer is a buffer
@@ -99,6 +106,8 @@ class Content:
     ) -> tuple[Literal[True], None] | tuple[Literal[False], str]:
         """Replace the content; when it does not fit, leave the buffer as it was.
 
+        The position is at the start then.
+
         Args:
             content: Text, or anything that exports bytes.
             encoding: How text becomes bytes.
@@ -119,6 +128,7 @@ class Content:
 
         self._store(0, data)
         self._length = data.nbytes
+        self._position = 0
         return True, None
 
     def get(
@@ -177,9 +187,14 @@ class Content:
         return self.tobytes()
 
     def clear(self) -> None:
-        """Forget the content."""
+        """Forget the content; the position is at the start then.
+
+        Raises:
+            BufferReleased: If the buffer was released.
+        """
         self._held_blocks()
         self._length = 0
+        self._position = 0
 
     def truncate(self, size: int) -> int:
         """Cut the content, or lengthen it by zeros; returns the new length.
@@ -190,7 +205,9 @@ class Content:
         Raises:
             BufferOverflow: If so much does not fit.
             BufferReleased: If the buffer was released.
+            InvalidValue: If `size` is negative.
         """
+        check_size(size)
         self._check_room(size)
         if size > self._length:
             self._zero(self._length, size)
@@ -215,18 +232,19 @@ class Content:
             else:
                 views = [arena.view(block) for block in blocks]
             self._views = views
+            self._held_blocks()  # released meanwhile: then these views are nobody's
         return views
 
     def _spans(self, start: int, stop: int) -> Iterator[memoryview]:
         """Yield views of a range, which may reach beyond the length."""
         views = self._make_views()
-        size = views[0].nbytes
+        size = self.pool.arena.block_size * (len(self._held_blocks()) // len(views))
         while start < stop:
             index, offset = divmod(start, size)
             end = min(size, offset + stop - start)
             try:
                 span = views[index][offset:end]
-            except ValueError:
+            except (IndexError, ValueError):  # the pool empties the list
                 raise BufferReleased(
                     f"buffer {self.serial} was released by somebody else meanwhile"
                 ) from None
@@ -236,7 +254,10 @@ class Content:
     def _store(self, start: int, data: memoryview) -> None:
         """Write bytes that are known to fit."""
         done = 0
-        for span in self._spans(start, start + data.nbytes):
+        spans = list(self._spans(start, start + data.nbytes))
+        if len(spans) > 1 and not is_own(data):
+            data = memoryview(bytes(data))  # it may be memory of this very buffer
+        for span in spans:
             span[:] = data[done : done + span.nbytes]
             done += span.nbytes
 
@@ -258,7 +279,25 @@ def flat(content: BytesLike) -> memoryview:
             f"content must be str or bytes-like, not {type(content).__name__}"
         ) from None
 
-    if not view.c_contiguous:
+    if view.format == "B" and view.ndim == 1 and view.c_contiguous:
+        return view
+
+    try:
+        return view.cast("B")
+    except (TypeError, BufferError):  # not in one row, or of a format without a name
         return memoryview(view.tobytes())
 
-    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+def is_own(view: memoryview) -> bool:
+    """Tell whether the memory of a view is certainly that of its own object."""
+    return isinstance(view.obj, bytes | bytearray)
+
+
+def check_size(size: int) -> None:
+    """Refuse a size below zero.
+
+    Raises:
+        InvalidValue: If it is.
+    """
+    if size < 0:
+        raise InvalidValue(f"a size is 0 or more bytes, not {size}")

@@ -6,11 +6,12 @@ Not here: a whole file object (`file`), system calls (`_core_buffer`).
 from __future__ import annotations
 
 import io
+from operator import index
 from typing import TYPE_CHECKING
 
-from cup.errors import InvalidValue
+from cup.errors import InvalidType, InvalidValue
 
-from ._core_content import Content, flat
+from ._core_content import Content, flat, is_own
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer as BytesLike
@@ -21,12 +22,15 @@ __all__ = ["Cursor"]
 class Cursor(Content):
     """A buffer with a position."""
 
-    __slots__ = ("_position",)
-
-    _position: int
+    __slots__ = ()
 
     def tell(self) -> int:
-        """Return the position in bytes."""
+        """Return the position in bytes.
+
+        Raises:
+            BufferReleased: If the buffer was released.
+        """
+        self._held_blocks()
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -41,7 +45,9 @@ class Cursor(Content):
 
         Raises:
             InvalidValue: If that is negative, or `whence` is none of these.
+            BufferReleased: If the buffer was released.
         """
+        self._held_blocks()
         bases = {
             io.SEEK_SET: 0,
             io.SEEK_CUR: self._position,
@@ -50,7 +56,7 @@ class Cursor(Content):
         if whence not in bases:
             raise InvalidValue(f"whence={whence} is none of 0, 1, 2")
 
-        position = bases[whence] + offset
+        position = bases[whence] + index(offset)
         if position < 0:
             raise InvalidValue(f"position {position} is before the start")
 
@@ -81,16 +87,28 @@ class Cursor(Content):
         """Copy what follows the position into other memory, and move behind it.
 
         Args:
-            target: Writable memory.
+            target: Writable memory, in one row.
 
         Returns:
             How many bytes it got.
+
+        Raises:
+            InvalidType: If it cannot be written, or does not lie in one row.
+            BufferReleased: If the buffer was released.
         """
         view = flat(target)
+        if view.readonly:
+            raise InvalidType(
+                f"{type(target).__name__}: not writable memory in one row"
+            )
+
         start = self._position
         stop = min(self._length, start + view.nbytes)
+        spans = list(self._spans(start, stop))
+        if len(spans) > 1 and not is_own(view):
+            spans = [memoryview(b"".join(spans))]  # it may be memory of this buffer
         done = 0
-        for span in self._spans(start, stop):
+        for span in spans:
             view[done : done + span.nbytes] = span
             done += span.nbytes
         self._position = start + done

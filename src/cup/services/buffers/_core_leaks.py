@@ -23,32 +23,44 @@ class LeakWatch:
 
     Attributes:
         mask: A buffer is watched if its serial number has none of these bits.
+        sites: The lines, by the serial numbers of their buffers.
     """
 
-    __slots__ = ("_sites", "level", "mask")
+    __slots__ = ("level", "mask", "sites")
 
     def __init__(self, level: Leaks) -> None:
         self.level: Leaks = level
         self.mask: int = _MASKS[level]
-        self._sites: dict[int, str] = {}
+        self.sites: dict[int, str] = {}
 
     def note(self, serial: int) -> None:
         """Remember the line outside of this library that takes a buffer now."""
         frame = caller()
         if frame is not None:
-            self._sites[serial] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            self.sites[serial] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
-    def forget(self, serial: int) -> None:
-        """The buffer was given back."""
-        if self._sites:
-            self._sites.pop(serial, None)
+    def report(self, serial: int, blocks: int) -> Report | None:
+        """Return a report of a lost buffer, if it was watched."""
+        site = self.sites.pop(serial, None)
+        return None if site is None else Report(site, blocks)
 
-    def report(self, serial: int, blocks: int) -> None:
-        """Warn about a lost buffer, if it was watched; called by its finalizer."""
-        site = self._sites.pop(serial, None)
-        if site is not None:
-            warnings.warn(
-                f"a buffer of {blocks} blocks, allocated at {site}, was never released",
-                ResourceWarning,
-                stacklevel=1,
-            )
+
+class Report:
+    """Warns about a lost buffer when it is dropped.
+
+    An exception that a warning filter makes of it ends there, as in any finalizer.
+    """
+
+    __slots__ = ("_blocks", "_site")
+
+    def __init__(self, site: str, blocks: int) -> None:
+        self._site = site
+        self._blocks = blocks
+
+    def __del__(self) -> None:
+        warnings.warn(
+            f"a buffer of {self._blocks} blocks, allocated at {self._site}, was never "
+            "released",
+            ResourceWarning,
+            stacklevel=1,
+        )

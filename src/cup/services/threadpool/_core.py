@@ -18,7 +18,7 @@ from cup._core.threads import join_all
 from cup._core.wait import Ask
 from cup.errors import JobCancelled, JobInterrupted, PoolClosed
 
-from ._core_record import claim, describe
+from ._core_record import claim, describe, is_claimed
 from ._core_staff import Staff
 from ._core_stats import gather
 from .api import PoolState, PoolStats, StopReport
@@ -117,23 +117,25 @@ class PoolCore(Staff):
             if state is PoolState.STOPPING or self.workers:
                 raise PoolClosed(f"pool {self.name!r} is still stopping; wait for it")
 
-            if self.queue.room is not None and self.queue.room.closed:
+            if self.queue.room is not None:
                 self.queue.room.reopen()
             self.numbers = itertools.count()
             self.seats.clear()
             self.seats.extend(next(self.numbers) for _ in range(self.maximum))
             self.requests.clear()
             self.broken = self.refusing = None
-            self.draining = self.forced = False
+            self.forced = False
+            self.draining = lifecycle.exiting()
             self.started = True
             self.plain = self.queue.room is None and not lifecycle.exiting()
         self._fill_up()
 
     def _fill_up(self) -> None:
         """Start workers up to the minimum, and for what is queued."""
-        while len(self.workers) < self.minimum and self.grow():
-            pass
-        self.rouse(len(self.queue))
+        if not self.draining:  # else they would leave at once
+            while len(self.workers) < self.minimum and self.grow():
+                pass
+        self.rouse(self.queue.lying())
 
     def resize(self, minimum: int, maximum: int) -> None:
         """Change how many workers there are; both bounds are checked by the caller."""
@@ -147,8 +149,7 @@ class PoolCore(Staff):
                 self._add_seat()
             for _ in range(-step):
                 self._remove_seat()
-        if self.requests:
-            self.wake_all()
+        self.wake_all()  # also those that were to be kept before
         self._fill_up()
 
     def _add_seat(self) -> None:
@@ -179,6 +180,7 @@ class PoolCore(Staff):
 
     def refuse(self) -> None:
         """Take no more work; workers leave when the queue is empty."""
+        fork.generation()  # without hooks this is the first look in a child
         with self.life:
             first = self.refusing is None
             if first:
@@ -193,7 +195,7 @@ class PoolCore(Staff):
             self.queue.room.close()
         self.wake_all()
         if not self.workers:
-            self.rouse(len(self.queue))
+            self.rouse(self.queue.lying())
         self.ended.changed()
 
     def retire_all(self) -> None:
@@ -218,28 +220,37 @@ class PoolCore(Staff):
                 break
             records.append(record)
         self.marked = None
-        return sum(self._drop(record) for record in records)
+        return sum(self._drop_queued(record) for record in records)
 
     def report_overstay(self) -> None:
         """Tell that jobs run on after the grace of an `async with`."""
         names = ", ".join(self.report_of_stop(0).still_running)
         _log.warning("pool %r was left while jobs still run: %s", self.name, names)
 
-    def drop_oldest(self) -> None:
-        """Cancel the queued job that the policy gives up first."""
+    def drop_oldest(self) -> bool:
+        """Cancel the queued job that is given up first; False if there is none."""
         record = self.queue.take_oldest()
-        if record is not None:
-            self._drop(record)
+        if record is None:
+            return False
 
-    def _drop(self, record: Record) -> bool:
-        sink = claim(record)
-        if sink is None:
+        self._drop_queued(record)
+        return True
+
+    def _drop_queued(self, record: Record) -> bool:
+        if not self.drop(record):
             self.queue.met_husk()
             return False
 
+        self.free_place()
+        return True
+
+    def drop(self, record: Record) -> bool:
+        """Cancel a job that is not queued; False if somebody else took it."""
+        sink = claim(record)
+        if sink is None:
+            return False
+
         self.cancelled.add()
-        if self.queue.room is not None:
-            self.queue.room.free()
         try:
             sink.drop()
         except BaseException as error:  # noqa: BLE001 - a callback must not end us
@@ -248,8 +259,14 @@ class PoolCore(Staff):
 
     def ended_but_for(self, but: Worker | None) -> bool:
         """Tell whether no worker is left, not counting one that waits for this."""
-        others = [worker for worker in list(self.workers) if worker is not but]
-        return not others and not len(self.queue)
+        if but is None:
+            return not self.workers and not len(self.queue)
+
+        # A job waits: not for others that wait like it, and what is queued is left to
+        # its own worker.
+        return all(
+            worker is but or worker in self.stoppers for worker in list(self.workers)
+        )
 
     def join(self) -> None:
         """Wait until the worker threads have ended, after their pool has."""
@@ -262,7 +279,7 @@ class PoolCore(Staff):
             record.pop()
             for line in (self.queue.high, self.queue.normal, self.queue.low)
             for record in line
-            if record
+            if not is_claimed(record)
         ]
         for worker in self.workers:
             worker.lost = True

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from cup.errors import InvalidType
 
-from ._core_limits import limit
-from ._core_record import run_claimed, take_to_run
+from ._core_limits import Limited, limit
+from ._core_record import claim, take_to_run
 
 if TYPE_CHECKING:
     from ._core import PoolCore
     from ._core_record import Record
     from .api import Limits
 
-__all__ = ["Verdict", "make_room", "offer"]
+__all__ = ["Verdict", "disown", "make_room", "offer"]
 
 
 class Verdict(enum.Enum):
@@ -45,12 +45,14 @@ def offer(
 ) -> Verdict:
     """Queue a record under its limits, if there is room.
 
+    When it raises, the record is not queued; `disown` it.
+
     Args:
         core: The pool.
         record: What was not queued yet.
         limits: What its view asks for.
         starts: Whether it starts a pool that was never started.
-        has_place: Whether the caller has waited for a place already.
+        has_place: Whether the caller has a place already.
 
     Raises:
         InvalidType: If the record's function cannot be called.
@@ -60,18 +62,20 @@ def offer(
     if not callable(record[0]):
         raise InvalidType(f"a job must be callable, not {record[0]!r}")
 
-    if starts:
-        core.start_if_new()
-    core.admit()
     room = core.queue.room
-    if room is not None and not has_place and not room.take_now():
-        return Verdict.FULL
-
     try:
+        if starts:
+            core.start_if_new()
+        core.admit()
+        if room is not None and not has_place:
+            has_place = room.take_now()
+            if not has_place:
+                return Verdict.FULL
+
         limit(core, record, limits)
         core.enqueue(record, limits.urgency)
     except BaseException:
-        if room is not None:
+        if room is not None and has_place:
             room.free()
         raise
     return Verdict.QUEUED
@@ -97,14 +101,25 @@ def make_room(core: PoolCore, record: Record, *, runs: bool) -> Verdict:
 
     if policy == "drop_oldest":
         while not room.take_now():
-            core.drop_oldest()
+            if not core.drop_oldest():
+                # All places are held by callers that have not queued yet, maybe by
+                # the one that this signal handler interrupts: this job is the oldest.
+                core.drop(record)
+                return Verdict.DONE
         return Verdict.PLACED
 
     # A worker that waited for room in its own pool might wait for ever.
     if runs and (policy == "caller_runs" or core.here() is not None):
-        sink = take_to_run(record)
-        if sink is not None:
-            run_claimed(core, sink, record)
+        taken = take_to_run(record)
+        if taken is not None:
+            core.run_aside(taken)
         return Verdict.DONE
 
     return Verdict.WAIT
+
+
+def disown(record: Record) -> None:
+    """Forget a record that is not queued, and never will be."""
+    sink = claim(record)
+    if isinstance(sink, Limited):
+        sink.forget()

@@ -43,6 +43,8 @@ CANCELLED: Final = "CANCELLED_AND_NOTIFIED"
 FINISHED: Final = "FINISHED"
 _ENDED: Final = (FINISHED, CANCELLED)
 
+_LOOK_AGAIN = 0.05  # seconds between two looks whether all workers wait
+
 _log = logging.getLogger("cup.threadpool")
 
 _KNOWN_FIELDS = {
@@ -64,6 +66,8 @@ class Job(Future[T]):
     (`await job`), and by whatever takes a `concurrent.futures.Future`. All methods are
     thread-safe; `cancel` may also be called from signal handlers and finalizers.
     """
+
+    brief: bool = True
 
     # The state while nothing is stored. An instance stores it when it has ended, or
     # when its condition exists: then it ends under that.
@@ -119,12 +123,18 @@ class Job(Future[T]):
         Returns:
             True if it is cancelled, now or before; False if it has started.
         """
-        sink = claim(self._record)
-        if sink is None:
+        if not self._leave_queue():
             return self.cancelled()
 
-        self._owner.withdrew(sink)
         self._end(CANCELLED)
+        return True
+
+    def _leave_queue(self) -> bool:
+        sink = claim(self._record)
+        if sink is None:
+            return False
+
+        self._owner.withdrew(sink)
         return True
 
     def interrupt(self, error: Interrupt | None = None) -> bool:
@@ -248,19 +258,19 @@ class Job(Future[T]):
         if self.done():
             return False
 
-        claim(self._record)
+        self._leave_queue()
         return True
 
     def set_result(self, result: T) -> None:
         """End with a result; `InvalidStateError` if the job has ended."""
         self._refuse_second_end()
-        claim(self._record)
+        self._leave_queue()
         self.succeed(result)
 
     def set_exception(self, exception: BaseException | None) -> None:
         """End with an exception; `InvalidStateError` if the job has ended."""
         self._refuse_second_end()
-        claim(self._record)
+        self._leave_queue()
         if exception is None:
             self._end(FINISHED)
         else:
@@ -280,6 +290,7 @@ class Job(Future[T]):
             _wake_all(parked)
         callbacks = fields.get("_callbacks")
         if callbacks:
+            self._owner.relieve()  # they are of users, and may last
             self._run_callbacks(callbacks)
 
     def _end_under_condition(self, state: str) -> None:
@@ -333,14 +344,33 @@ class Job(Future[T]):
 
     def _park(self, deadline: float | None) -> bool:
         """Park the calling thread until the end; False if the deadline came first."""
+        if deadline is None and self._owner.may_starve(self._record):
+            return self._park_and_help()
+
         parker = borrow() if deadline is None else LockParker()
+        self.add_waiter(parker)
+        woken = False
+        try:
+            while not self.done():
+                woken = False
+                if not wait.park(parker, deadline):
+                    return self.done()
+                woken = True
+        finally:
+            if not woken:  # else who woke it has taken it off the list
+                self.remove_waiter(parker)
+        if woken and deadline is None:
+            give_back(parker)  # its one wake has come
+        return True
+
+    def _park_and_help(self) -> bool:
+        """Park a worker of the same pool, which runs the job if nobody else will."""
+        parker = LockParker()
         self.add_waiter(parker)
         try:
             while not self.done():
-                if not wait.park(parker, deadline):
-                    return self.done()
-                if deadline is None and self.done():
-                    give_back(parker)  # its one wake has come
+                if not wait.park(parker, monotonic() + _LOOK_AGAIN):
+                    self._owner.run_here(self._record)
         finally:
             self.remove_waiter(parker)
         return True

@@ -76,6 +76,8 @@ class Limited:
         inner: The sink of the job.
     """
 
+    brief: bool = False
+
     __slots__ = ("_appointment", "_core", "_expired", "_limits", "_record", "inner")
 
     def __init__(self, core: Staff, record: Record, limits: Limits) -> None:

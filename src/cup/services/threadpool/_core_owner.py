@@ -32,6 +32,14 @@ class Owner(Protocol):
         """Run a queued job in the calling worker, if waiting for it would never end."""
         ...
 
+    def relieve(self) -> None:
+        """Take it that what a job tells of its end may last."""
+        ...
+
+    def may_starve(self, record: Record) -> bool:
+        """Tell whether who waits for a queued job has to try `run_here` again."""
+        ...
+
     def report(self, error: BaseException, what: str) -> None:
         """Tell of an exception that nobody else will see."""
         ...

@@ -9,6 +9,7 @@ Not here: who runs the records.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ __all__ = ["JobQueue", "Room", "RoomAsk"]
 
 _TURN = 16  # of so many starts, one goes to a less urgent class that waits
 _HUSKS = 256  # emptied records that may lie around in the queue
+_NEAR = 64  # places at the head of a line that are cheap to search
 
 
 class JobQueue:
@@ -32,19 +34,21 @@ class JobQueue:
 
     Attributes:
         normal: The records of normal urgency; the fast path pops here.
-        mixed: Whether another urgency was ever used: then `take` decides.
+        own: Records of the pool itself, which are served first, never dropped, and
+            have no place in a bounded queue.
+        mixed: Whether anything but `normal` was ever used: then `take` decides.
         room: The places of a bounded queue, None for an unbounded one.
     """
 
     __slots__ = (
         "_classes",
-        "_made",
-        "_met",
-        "_turn",
+        "_husks",
+        "_turns",
         "high",
         "low",
         "mixed",
         "normal",
+        "own",
         "room",
     )
 
@@ -52,12 +56,12 @@ class JobQueue:
         self.high: deque[Record] = deque()
         self.normal: deque[Record] = deque()
         self.low: deque[Record] = deque()
+        self.own: deque[Record] = deque()
         self._classes = (self.high, self.normal, self.low)
         self.mixed: bool = False
-        self._made: deque[None] = deque()
-        self._met: deque[None] = deque()
+        self._husks: deque[None] = deque()
         self.room: Room | None = None if size is None else Room(size)
-        self._turn = 0
+        self._turns = itertools.count(1)
 
     def put(self, record: Record, urgency: Urgency) -> None:
         """Add a record at the end of its class."""
@@ -65,14 +69,19 @@ class JobQueue:
             self.mixed = True
         self._classes[urgency].append(record)
 
+    def put_own(self, record: Record) -> None:
+        """Add a record of the pool itself."""
+        self.mixed = True
+        self.own.append(record)
+
     def take(self) -> Record:
         """Remove and return the record that is next; IndexError if there is none."""
-        self._turn += 1
-        if self._turn % _TURN == 0:
-            first, second, third = self._turn_of_the_others()
+        turn = next(self._turns)
+        if turn % _TURN == 0:
+            first, second, third = self._turn_of_the_others(turn)
         else:
             first, second, third = self._classes
-        for line in (first, second, third):
+        for line in (self.own, first, second, third):
             if line:
                 try:
                     return line.popleft()
@@ -81,13 +90,13 @@ class JobQueue:
         return self.normal.popleft()
 
     def _turn_of_the_others(
-        self,
+        self, turn: int
     ) -> tuple[deque[Record], deque[Record], deque[Record]]:
         """Return the classes as they are served when the most urgent one steps back."""
         if not self.high:
             return self.low, self.normal, self.high
 
-        if self._turn % (2 * _TURN):
+        if turn % (2 * _TURN):
             return self.normal, self.low, self.high
 
         return self.low, self.normal, self.high
@@ -103,55 +112,65 @@ class JobQueue:
 
     def has_work(self) -> bool:
         """Tell whether there is anything to take; it may be a husk."""
-        return bool(self.normal or (self.mixed and (self.high or self.low)))
+        return bool(
+            self.normal or (self.mixed and (self.high or self.low or self.own))
+        )
+
+    def lying(self) -> int:
+        """Return the number of records, those that were emptied among them."""
+        return len(self.normal) + len(self.high) + len(self.low) + len(self.own)
 
     def __len__(self) -> int:
-        """Return the number of queued calls."""
-        lying = len(self.normal) + len(self.high) + len(self.low)
-        return max(0, lying - self.husks)
-
-    @property
-    def husks(self) -> int:
-        """The number of emptied records that still lie in the queue."""
-        return len(self._made) - len(self._met)
+        """Return the number of queued calls; looks at each."""
+        # An empty list equals husks only: lists of other lengths differ. So counting
+        # calls no code of users, and is one step.
+        husks = sum(line.count([]) for line in self._classes)
+        return max(0, self.lying() - husks)
 
     def emptied(self) -> None:
-        """Note that a queued record was emptied; bound what lies around."""
-        self._made.append(None)
-        if self.husks <= max(_HUSKS, len(self)):
+        """Note that a queued record was emptied; bound what lies around.
+
+        The count of husks is a guess, for this purpose only: records are also emptied
+        before they are queued.
+        """
+        self._husks.append(None)
+        husks, lying = len(self._husks), self.lying()
+        if husks <= max(_HUSKS, lying // 2):
             return
 
-        for line in self._classes:
-            try:
-                # An empty list equals husks only: lists of other lengths differ.
-                line.remove([])
-            except ValueError:
-                continue
+        # Behind many jobs that wait, finding a husk is dear: then leave more of them.
+        far = husks > max(_HUSKS, lying * 7 // 8)
+        if any(_remove_husk(line, far=far) for line in self._classes):
             self.met_husk()
-            return
+        elif far:
+            self._husks.clear()  # there is none
 
     def met_husk(self) -> None:
-        """Note that a husk was taken out, maybe before its canceller noted it."""
-        self._met.append(None)
-        while self._made and self._met:
-            try:
-                self._made.pop()
-            except IndexError:
-                return
-            try:
-                self._met.pop()
-            except IndexError:
-                self._made.append(None)
+        """Note that a husk was taken out."""
+        try:
+            self._husks.pop()
+        except IndexError:
+            pass
 
 
-class RoomAsk(Ask[None]):
-    """Asks for one place in a bounded queue."""
+def _remove_husk(line: deque[Record], *, far: bool) -> bool:
+    """Remove one husk; False if there is none, or none near the head."""
+    try:
+        if not far:
+            line.index([], 0, _NEAR)
+        line.remove([])
+    except ValueError:
+        return False
+    return True
+
+
+class RoomAsk(Ask[bool]):
+    """Asks for one place in a bounded queue; gets False when that was closed."""
 
     __slots__ = ()
 
     what = "ThreadPool.submit on a full queue"
     twin = "AsyncThreadPool.submit"
-    value = None
 
 
 class Room(Line):
@@ -188,24 +207,26 @@ class Room(Line):
         self.changed()
 
     def reopen(self) -> None:
-        """Hand out places again; the queue is empty."""
-        self._places = deque([None] * self.size)
+        """Hand out places again."""
         self.closed = False
 
-    def take(self, _: Ask[Any], /) -> bool:
+    def take(self, ask: Ask[Any], /) -> bool:
         """Give the ask a place."""
         if self.closed:
+            ask.value = False
             return True
 
         try:
             self._places.pop()
         except IndexError:
             return False
+        ask.value = True
         return True
 
-    def put_back(self, _: Ask[Any], /) -> None:
+    def put_back(self, ask: Ask[Any], /) -> None:
         """Take the place back."""
-        self._places.append(None)
+        if ask.value:
+            self._places.append(None)
 
     def vanished(self) -> None:
         """All places are free in a forked child: its queue is empty."""

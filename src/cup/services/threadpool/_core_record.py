@@ -4,6 +4,8 @@ A record is a list `[function, context, args, kwargs, sink]`. Its last item is a
 token: whoever pops it (one atomic step) owns the call, to run it or to drop it, and
 empties the list. So a call is run or dropped exactly once, without a lock, and a
 dropped one frees its arguments at once; the empty husk goes when a worker meets it.
+Who comes second may pop another item before the list is empty: so everybody reads the
+whole record first, and looks afterwards whether what was popped is the sink.
 
 Only `submit` pays for a `Job`; other sinks are a loop's waiter, a callback, or nobody.
 """
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CallbackSink",
+    "Herald",
     "Nobody",
     "Record",
     "Sink",
@@ -41,6 +44,11 @@ _WHOLE = 5
 
 class Sink(Protocol):
     """Where the outcome of a call goes. Exactly one of the methods is called, once."""
+
+    @property
+    def brief(self) -> bool:
+        """Whether `succeed` is over at once: it runs no code of a user."""
+        ...
 
     def succeed(self, value: Any, /) -> None:
         """Take what the function returned."""
@@ -64,29 +72,27 @@ class Sink(Protocol):
 
 def claim(record: Record) -> Sink | None:
     """Take the call, not to run it; None if somebody else has taken it."""
-    try:
-        sink: Sink = record.pop()
-    except IndexError:
-        return None
-
-    record.clear()
-    return sink
+    taken = take_to_run(record)
+    return None if taken is None else taken[-1]
 
 
-def take_to_run(record: Record) -> Sink | None:
+def take_to_run(record: Record) -> Record | None:
     """Take the call, to run it with `run_claimed`; None if it was taken."""
+    taken = record.copy()
     try:
-        sink: Sink = record.pop()
+        if len(taken) < _WHOLE or record.pop() is not taken[-1]:
+            return None
     except IndexError:
         return None
 
-    return sink
-
-
-def run_claimed(owner: Owner, sink: Sink, record: Record) -> None:
-    """Run a call outside of a worker's loop, and tell its sink."""
-    fn, context, args, kwargs = record
     record.clear()
+    return taken
+
+
+def run_claimed(owner: Owner, taken: Record) -> bool:
+    """Run a call outside of a worker's loop, and tell its sink; True if it failed."""
+    fn, context, args, kwargs, sink = taken
+    taken.clear()
     failure: BaseException | None = None
     value: object = None
     try:
@@ -100,8 +106,9 @@ def run_claimed(owner: Owner, sink: Sink, record: Record) -> None:
             sink.fail(failure)
     except BaseException as error:  # noqa: BLE001 - a callback must not end us
         owner.report(error, "what was told of a job's end failed")
-    finally:
-        del failure  # no cycle through the traceback
+    failed = failure is not None
+    del failure  # no cycle through the traceback
+    return failed
 
 
 def describe(sink: object) -> str:
@@ -116,6 +123,8 @@ def is_claimed(record: Record) -> bool:
 
 class Nobody:
     """The sink of a call that nobody waits for: its exception is reported."""
+
+    brief: bool = False
 
     __slots__ = ("_owner",)
 
@@ -145,6 +154,8 @@ class CallbackSink:
     It is called in a worker: a dropped call leaves a record that does so.
     """
 
+    brief: bool = False
+
     __slots__ = ("_callback", "_context", "_core")
 
     def __init__(
@@ -167,17 +178,51 @@ class CallbackSink:
 
     def drop(self) -> None:
         """Have a worker call back with a `JobCancelled`."""
-        error = JobCancelled("the job was cancelled before it started")
-        arguments = (False, error)
-        self._core.run_anyway(
-            [self._callback, self._context, arguments, {}, self._core.nobody]
-        )
+        self._post(False, JobCancelled("the job was cancelled before it started"))
 
     def vanish(self) -> None:
         """Forget the call: its callback belongs to the parent."""
 
     def _call(self, ok: bool, outcome: object) -> None:
+        if self._core.here() is None:
+            self._post(ok, outcome)
+            return
+
         try:
             self._context.run(self._callback, ok, outcome)
         except BaseException as error:  # noqa: BLE001 - never the worker's end
             self._core.report(error, "the callback of a job failed")
+
+    def _post(self, ok: bool, outcome: object) -> None:
+        # In a copy: a job that was given up may still run in the context itself.
+        context = self._context.copy()
+        self._core.run_anyway(
+            [self._callback, context, (ok, outcome), {}, self._core.herald]
+        )
+
+
+class Herald:
+    """The sink of the pool's own records, which call back for jobs that are over."""
+
+    brief: bool = True
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: Staff) -> None:
+        self._core = core
+
+    def succeed(self, value: object, /) -> None:
+        """Note that this was no job."""
+        self._core.notices.add()
+
+    def fail(self, error: BaseException, /) -> None:
+        """Report what the callback raised."""
+        self._core.notices.add()
+        self._core.notices_failed.add()
+        self._core.report(error, "the callback of a job failed")
+
+    def drop(self) -> None:
+        """Do nothing: these records are never dropped."""
+
+    def vanish(self) -> None:
+        """Forget the callback: it belongs to the parent."""

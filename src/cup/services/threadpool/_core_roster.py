@@ -37,12 +37,17 @@ class Roster:
 
     Attributes:
         plain: Whether `enqueue` needs to look at nothing: running and unbounded.
-        idle: The parkers of idle workers; the last is woken first.
+        idle: The parkers of idle workers, which take themselves out; the last is woken.
         waking: Whether a worker was woken and has not looked at the queue yet.
+        coming: Whether a worker is about to look at the queue without being woken.
         seats: The numbers of workers that may be started.
         requests: One item per worker that is to go; true to give up its seat.
         marked: A queued record whose waiting time is being measured.
         overdue: Workers that were given up and still run their job.
+        nested: The job that a worker runs inside of the one it waits in.
+        stoppers: Workers whose job waits for the end of the pool.
+        aside: Jobs that ended outside of a worker's loop.
+        notices: Records that workers ran and that were no jobs.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -60,6 +65,7 @@ class Roster:
         self.queue: JobQueue = JobQueue(self.settings.queue_size)
         self.idle: list[Parker] = []
         self.waking: bool = False
+        self.coming: bool = False
         self.running: dict[Worker, Sink] = {}
         self.workers: dict[Worker, None] = {}
         self.seats: deque[int] = deque()
@@ -77,7 +83,13 @@ class Roster:
         self.cancelled: Tally = Tally()
         self.refused: Tally = Tally()
         self.late: Tally = Tally()
+        self.aside: Tally = Tally()
+        self.aside_failed: Tally = Tally()
+        self.notices: Tally = Tally()
+        self.notices_failed: Tally = Tally()
         self.overdue: dict[Worker, Sink] = {}
+        self.nested: dict[Worker, Sink] = {}
+        self.stoppers: dict[Worker, None] = {}
         self.bounded: bool = self.queue.room is not None
         self.outboxes: dict[object, Outbox] = {}
         self.past: Totals = Totals()
@@ -91,22 +103,31 @@ class Roster:
 
         if self.idle:
             self.kick()
-        elif self.seats:
-            try:
-                self.grow_if_needed()
-            except RuntimeError:
-                return  # no thread to be had: those that work will come for it
+        else:
+            self._grow_quietly()
+
+    def relieve(self) -> None:
+        """Have somebody else come for what waits for the calling worker."""
+        self.coming = False
+        self.engage()
 
     def kick(self) -> None:
         """Wake one idle worker; it wakes the next if there is more to do."""
-        try:
-            parker = self.idle.pop()
-        except IndexError:
-            self.grow_if_needed()
-            return
-
         self.waking = True
-        parker.wake()
+        try:
+            self.idle[-1].wake()
+        except IndexError:
+            self.waking = False
+            self._grow_quietly()
+        except BaseException:  # of a signal handler: nobody may have been woken
+            self.waking = False
+            raise
+
+    def _grow_quietly(self) -> None:
+        try:
+            self.grow_if_needed()
+        except RuntimeError:
+            return  # no thread to be had: those that work will come for it
 
     def grow_if_needed(self) -> bool:
         """Start a worker, if there is more to do than workers will take."""
@@ -117,7 +138,7 @@ class Roster:
 
     def _is_short(self) -> bool:
         queue = self.queue
-        waiting = len(queue) if queue.mixed else len(queue.normal)
+        waiting = queue.lying() if queue.mixed else len(queue.normal)
         return len(self.workers) - len(self.running) < waiting
 
     def grow(self) -> bool:
@@ -131,25 +152,23 @@ class Roster:
         except IndexError:
             return False
 
-        worker = self.make_worker(number)
-        self.workers[worker] = None
+        worker: Worker | None = None
         try:
+            worker = self.make_worker(number)
+            self.workers[worker] = None
             worker.thread.start()
         except BaseException:
-            self.workers.pop(worker, None)
-            self.seats.appendleft(number)
+            # It may have started: the exception may be that of a signal handler.
+            if worker is None or worker.call_off():
+                self.workers.pop(worker, None)
+                self.seats.appendleft(number)
             raise
         return True
 
     def wake_all(self) -> None:
         """Wake every worker, to look around."""
-        while self.idle:
-            try:
-                self.idle.pop()
-            except IndexError:
-                break
-        # All of them, not just the idle: an exception of a signal handler may have hit
-        # `kick` after it took a parker out. A wake too many is harmless.
+        # All of them, not just the idle: what a worker finds when it looks is what
+        # counts, and a wake too many is harmless.
         self.waking = False
         for worker in list(self.workers):
             worker.wake()
@@ -170,23 +189,41 @@ class Roster:
             if len(self.workers) <= self.minimum:
                 return False
 
-            self.workers.pop(worker, None)
+            self._step_out(worker)
             return True
+
+    def _step_out(self, worker: Worker) -> None:
+        """Take a worker off the list, once; called with `roster` held."""
+        if self.workers.pop(worker, False) is None:
+            self.past.take_over(worker)
+            if worker.keeps_seat:
+                self.seats.append(worker.number)
 
     def leave(self, worker: Worker) -> bool:
         """Let a worker go; False if there is work again and it must stay."""
         with self.roster:
-            self.workers.pop(worker, None)
-            if worker.keeps_seat:
-                self.seats.append(worker.number)
+            self._step_out(worker)
         if self.queue.has_work() and self.broken is None:
             # Left first, looked at second, as everywhere.
-            if worker.keeps_seat and self._return_to_seat(worker):
+            if self._take_seat(worker):
                 return False
-            self.engage()
-        with self.roster:
-            self.past.add(worker)
+            if self.idle:
+                self.kick()
         self.somebody_left()
+        return True
+
+    def _take_seat(self, worker: Worker) -> bool:
+        """Let a worker that has left return; False if all seats are taken."""
+        try:
+            if worker.keeps_seat:
+                self.seats.remove(worker.number)
+            else:
+                worker.number = self.seats.popleft()
+        except (ValueError, IndexError):
+            return False  # who took it comes for the work
+
+        worker.keeps_seat = True
+        self.workers[worker] = None
         return True
 
     def make_worker(self, number: int) -> Worker:
@@ -196,15 +233,6 @@ class Roster:
     def somebody_left(self) -> None:
         """Tell who waits for the end of the pool."""
         raise NotImplementedError
-
-    def _return_to_seat(self, worker: Worker) -> bool:
-        try:
-            self.seats.remove(worker.number)
-        except ValueError:
-            return False  # somebody starts a worker there already
-
-        self.workers[worker] = None
-        return True
 
     def interrupt(self, sink: Sink, interrupt: Interrupt) -> bool:
         """Interrupt the running job of a sink; False if it does not run (any more)."""
@@ -234,7 +262,7 @@ class Roster:
         with self.roster:
             self.workers.pop(worker, None)
             self.running.pop(worker, None)
-            self.past.add(worker)
+            self.past.take_over(worker)
             self.past.done += 1
             self.past.failed += 1
             self.seats.append(next(self.numbers))

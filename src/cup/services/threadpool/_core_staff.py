@@ -20,12 +20,23 @@ from cup._core.fork import stamp
 from cup.errors import PoolBroken, PoolClosed, PoolError
 
 from ._core_limits import Limited
-from ._core_record import Nobody, Record, Sink, claim, run_claimed, take_to_run
+from ._core_record import (
+    Herald,
+    Nobody,
+    Record,
+    Sink,
+    claim,
+    is_claimed,
+    run_claimed,
+    take_to_run,
+)
 from ._core_roster import Roster
 from ._core_worker import Worker
 from .api import Urgency
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ._core_settings import Settings
 
 __all__ = ["AFTER_EXIT", "Staff"]
@@ -49,6 +60,7 @@ class Staff(Roster):
 
     def __init__(self, settings: Settings) -> None:
         self.nobody: Nobody = Nobody(self)
+        self.herald: Herald = Herald(self)
         super().__init__(settings)
 
     def make_worker(self, number: int) -> Worker:
@@ -77,11 +89,11 @@ class Staff(Roster):
         # this sees the stop.
         if not self.plain:
             self._check_again(record)
-        if self.marked is None:
+        if not self.marked:  # also when it was started before it was marked
             self.marked_at = monotonic()
             self.marked = record
         if self.idle:
-            if not self.waking:
+            if not self.waking and not self.coming:
                 self.kick()
         elif self.seats:
             self._grow_for(record)
@@ -89,7 +101,7 @@ class Staff(Roster):
     def enqueue_all(self, records: list[Record]) -> None:
         """Queue many records of normal urgency at once; see `enqueue`.
 
-        When it raises, the caller takes back what it can still `claim`.
+        When it raises, none is queued. What fails later is told to the sinks.
         """
         if not stamp[0]:
             fork.generation()
@@ -97,41 +109,75 @@ class Staff(Roster):
             self.admit()
         self.queue.normal.extend(records)
         if not self.plain:
-            self.admit()
+            refusal = self._refusal()
+            if refusal is not None:
+                self._fail(records, refusal)
         try:
             self.rouse(len(records))
         except RuntimeError as error:
             if not self.workers:
-                raise PoolError(
-                    f"pool {self.name!r} cannot start a thread: {error}"
-                ) from error
+                self._fail_queued(self._threadless(error))
 
     def admit(self) -> None:
         """Refuse work that the pool cannot take."""
+        refusal = self._refusal()
+        if refusal is not None:
+            self.refused.add()
+            raise refusal
+
+    def _refusal(self) -> PoolError | None:
         if self.broken is not None:
-            raise PoolBroken(self.broken)
+            return PoolBroken(self.broken)
 
         if self.refusing is not None:
-            self.refused.add()
-            raise PoolClosed(self.refusing)
+            return PoolClosed(self.refusing)
 
         if (
             lifecycle.exiting()
             and threading.current_thread() is threading.main_thread()
         ):
             # Other threads may still submit; once they have ended nobody joins ours.
-            self.refused.add()
-            raise PoolClosed(AFTER_EXIT)
+            return PoolClosed(AFTER_EXIT)
+        return None
 
     def _check_again(self, record: Record) -> None:
-        if (self.refusing is not None or self.broken is not None) and claim(record):
+        refusal = self._refusal()
+        if refusal is not None and claim(record) is not None:
             self.queue.emptied()
-            self.admit()
+            self.refused.add()
+            raise refusal
+
+    def _threadless(self, error: RuntimeError) -> PoolError:
+        """Return the error of a pool that has no worker and cannot start one."""
+        if lifecycle.exiting():
+            return PoolClosed(AFTER_EXIT)
+        return PoolError(f"pool {self.name!r} cannot start a thread: {error}")
+
+    def _fail(self, records: Iterable[Record], error: PoolError) -> None:
+        """Take back what was queued and has not started; tell the sinks why."""
+        for record in records:
+            sink = claim(record)
+            if sink is None:
+                continue
+            self.refused.add()
+            self.queue.emptied()
+            self.free_place()
+            try:
+                sink.fail(error)
+            except BaseException as second:  # noqa: BLE001 - a callback must not end us
+                self.report(second, "what was told of a job's end failed")
+
+    def _fail_queued(self, error: PoolError) -> None:
+        """Fail everything that is queued: nobody will ever come for it."""
+        records: list[Record] = []
+        while (record := self.queue.take_oldest()) is not None:
+            records.append(record)
+        self._fail(records, error)
 
     def rouse(self, jobs: int) -> None:
         """See to it that work is run, after `jobs` records were queued at once."""
         if self.idle:
-            if not self.waking:
+            if not self.waking and not self.coming:
                 self.kick()
             jobs -= 1
         while jobs > 0 and self.grow_if_needed():
@@ -144,16 +190,13 @@ class Staff(Roster):
             if self.workers:
                 return  # they will run it
 
-            if claim(record) is None:
-                return
-
-            self.queue.emptied()
-            self.refused.add()
-            if lifecycle.exiting():
-                raise PoolClosed(AFTER_EXIT) from error
-            raise PoolError(
-                f"pool {self.name!r} cannot start a thread: {error}"
-            ) from error
+            failure = self._threadless(error)
+            mine = claim(record) is not None
+            # Others may have counted on the worker that could not be started.
+            self._fail_queued(failure)
+            if mine:
+                self.refused.add()
+                raise failure from error
 
     def run_here(self, record: Record) -> bool:
         """Run a queued record in the calling worker, if waiting would never end.
@@ -167,21 +210,47 @@ class Staff(Roster):
         if worker is None:
             return False
 
-        sink = take_to_run(record)
-        if sink is None:
+        taken = take_to_run(record)
+        if taken is None:
             return False
 
         self.queue.emptied()
-        if self.queue.room is not None:
-            self.queue.room.free()
-        run_claimed(self, sink, record)
-        worker.done += 1
+        self.free_place()
+        outer = self.nested.get(worker)
+        self.nested[worker] = taken[-1]
+        try:
+            self.run_aside(taken)
+        finally:
+            if outer is None:
+                del self.nested[worker]
+            else:
+                self.nested[worker] = outer
         return True
 
+    def may_starve(self, record: Record) -> bool:
+        """Tell whether the caller has to look again for work that it waits for.
+
+        That is so in a worker of this pool, while the work is queued: all others may
+        come to wait, too.
+        """
+        return not is_claimed(record) and self.here() is not None
+
+    def run_aside(self, taken: Record) -> None:
+        """Run a call that was taken, outside of a worker's loop."""
+        failed = run_claimed(self, taken)
+        self.aside.add()
+        if failed:
+            self.aside_failed.add()
+
     def run_anyway(self, record: Record) -> None:
-        """Queue a record of the pool's own, also while it refuses work."""
-        self.queue.normal.append(record)
-        self.rouse(1)
+        """Have a worker run a record of the pool's own, also while it refuses work."""
+        self.queue.put_own(record)
+        try:
+            self.rouse(1)
+        except RuntimeError:
+            taken = None if self.workers else take_to_run(record)
+            if taken is not None:  # nobody else ever would
+                run_claimed(self, taken)
 
     def withdrew(self, sink: Sink) -> None:
         """Count a queued job that was taken out with `claim`."""
@@ -190,13 +259,12 @@ class Staff(Roster):
         self.cancelled.add()
         self.queue.emptied()
         self.marked = None
-        if self.queue.room is not None:
-            self.queue.room.free()
+        self.free_place()
         if self.refusing is not None:
             self.somebody_left()
 
     def free_place(self) -> None:
-        """Give the place of a record that has started back, in a bounded pool."""
+        """Give the place of a record that is not queued any more back, if it had one."""
         room = self.queue.room
         if room is not None:
             room.free()
@@ -225,12 +293,8 @@ class Staff(Roster):
     def _break(self, why: str) -> None:
         self.broken = why
         self.plain = False
-        while True:
-            record = self.queue.take_oldest()
-            if record is None:
-                break
-            sink = claim(record)
-            if sink is not None:
-                sink.fail(PoolBroken(why))
+        if self.queue.room is not None:
+            self.queue.room.close()
+        self._fail_queued(PoolBroken(why))
         self.draining = True
         self.wake_all()

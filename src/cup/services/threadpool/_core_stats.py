@@ -22,16 +22,20 @@ BUCKETS = 40  # the last holds all that ran longer than 2**38 us, three days
 class Tally:
     """A count of rare events: any thread adds, also from a signal handler."""
 
-    __slots__ = ("_next", "value")
+    __slots__ = ("_counter",)
 
     def __init__(self) -> None:
-        self._next = itertools.count(1).__next__
-        self.value: int = 0
+        self._counter = itertools.count()
 
     def add(self) -> None:
         """Count one."""
-        number = self._next()
-        self.value = max(self.value, number)
+        next(self._counter)
+
+    @property
+    def value(self) -> int:
+        """The number of events so far."""
+        # A counter shows its next number, "count(3)", without giving it away.
+        return int(repr(self._counter)[len("count(") : -1])
 
 
 class Totals:
@@ -40,6 +44,10 @@ class Totals:
     __slots__ = ("done", "failed", "longest", "run_counts", "run_total", "sampled")
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from zero."""
         self.done: int = 0
         self.failed: int = 0
         self.sampled: int = 0
@@ -57,6 +65,11 @@ class Totals:
         pairs = zip(self.run_counts, other.run_counts, strict=True)
         self.run_counts = [mine + theirs for mine, theirs in pairs]
 
+    def take_over(self, other: Totals) -> None:
+        """Add what another one has counted, which begins anew."""
+        self.add(other)
+        other.begin()
+
     def sample(self, seconds: float) -> None:
         """Count the run time of one job."""
         self.sampled += 1
@@ -69,10 +82,11 @@ class Totals:
 def gather(core: PoolCore) -> PoolStats:
     """Add up the figures of a pool."""
     totals = Totals()
-    totals.add(core.past)
-    workers = list(core.workers)
-    for worker in workers:
-        totals.add(worker)
+    with core.roster:  # a worker that leaves is counted once
+        totals.add(core.past)
+        workers = list(core.workers)
+        for worker in workers:
+            totals.add(worker)
     marked = core.marked
     waits = bool(marked) and len(core.queue) > 0
     return PoolStats(
@@ -82,8 +96,10 @@ def gather(core: PoolCore) -> PoolStats:
         running=len(core.running),
         queued=len(core.queue),
         waiting=0 if core.queue.room is None else len(core.queue.room),
-        done=totals.done,
-        failed=totals.failed,
+        done=totals.done + core.aside.value - core.notices.value,
+        failed=(
+            totals.failed + core.aside_failed.value - core.notices_failed.value
+        ),
         cancelled=core.cancelled.value,
         refused=core.refused.value,
         late=core.late.value,

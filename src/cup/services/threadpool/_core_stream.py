@@ -6,6 +6,7 @@ consumer, if that waits. Results come in the order of the items, or as they come
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -31,6 +32,8 @@ T = TypeVar("T")
 
 class Cell(Generic[T]):
     """The outcome of one call of a stream, and the sink of its record."""
+
+    brief: bool = True
 
     __slots__ = ("done", "error", "record", "stream", "value")
 
@@ -68,14 +71,17 @@ class Cell(Generic[T]):
             stream.arrived(self)
 
     def outcome(self) -> T:
-        """Return the result or raise the exception."""
-        if self.error is not None:
+        """Give the result away or raise the exception; called once."""
+        error, self.error = self.error, None
+        if error is not None:
             try:
-                raise self.error
+                raise error
             finally:
-                del self  # no cycle through the traceback
+                del self, error  # no cycle through the traceback
 
-        return self.value
+        value = self.value
+        del self.value  # the consumer alone keeps it alive
+        return value
 
 
 class NextAsk(Ask[None]):
@@ -133,7 +139,7 @@ class Stream(Line, Generic[T]):
         self._ordered = ordered
         self._limit = limit
         self._cells: deque[Cell[T]] = deque()  # in order, where order is asked for
-        self._flying: set[Cell[T]] = set()  # else
+        self._flying: dict[Cell[T], None] = {}  # else
         self._arrived: deque[Cell[T]] = deque()
         self._awaited = False
         self.exhausted: bool = False
@@ -155,7 +161,7 @@ class Stream(Line, Generic[T]):
             if self._ordered:
                 self._cells.append(cell)
             else:
-                self._flying.add(cell)
+                self._flying[cell] = None
             yield cell.record
 
     def arrived(self, cell: Cell[T]) -> None:
@@ -183,7 +189,7 @@ class Stream(Line, Generic[T]):
             self._cells.popleft()
         else:
             self._arrived.popleft()
-            self._flying.remove(cell)
+            del self._flying[cell]
         return cell
 
     def in_flight(self) -> int:
@@ -192,11 +198,21 @@ class Stream(Line, Generic[T]):
 
     def ask(self) -> NextAsk:
         """Return what to wait for when `pop` had nothing."""
-        if self._ordered:
-            # In a job of the same full pool nobody else would ever run it.
-            self._core.run_here(self._cells[0].record)
+        # In a job of the same full pool nobody else would ever run it.
+        any(self._core.run_here(record) for record in self._wanted())
         self._awaited = True
         return NextAsk(self)
+
+    def may_starve(self) -> bool:
+        """Tell whether who waits has to `ask` again; see `Staff.may_starve`."""
+        return any(self._core.may_starve(record) for record in self._wanted())
+
+    def _wanted(self) -> Iterator[Record]:
+        """Yield the records whose outcome may be the next."""
+        if not self._ordered:
+            return (cell.record for cell in self._flying)
+
+        return (cell.record for cell in itertools.islice(self._cells, 1))
 
     def got(self) -> None:
         """Note that the consumer does not wait any more."""

@@ -6,7 +6,9 @@ then looks for idle workers; a worker publishes itself as idle and then looks fo
 records. One of the two sees the other.
 
 A worker is marked free before it delivers a result, so that who gets the result and
-submits the next job finds it free.
+submits the next job finds it free. Delivering wakes somebody, who often runs at once
+and submits the next job while the worker has not come back to the queue: as long as
+`coming` says that it will at once, no other is woken for that job.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ class Worker(Totals):
     __slots__ = (
         "_claim",
         "_claims",
+        "_first_step",
         "_parker",
         "_target",
         "core",
@@ -83,11 +86,22 @@ class Worker(Totals):
         self._claim: Sink | None = None
         self._claims = allocate_lock()
         self._target = Target()
+        self._first_step: list[None] = [None]  # who pops it decides on this worker
         self.thread: threading.Thread = make_thread(
             self._run, name=f"{core.prefix}_{number}", daemon=core.daemon
         )
 
+    def call_off(self) -> bool:
+        """Keep the worker from ever working; False if it has begun."""
+        try:
+            self._first_step.pop()
+        except IndexError:
+            return False
+        return True
+
     def _run(self) -> None:
+        if not self.call_off():
+            return  # it was called off
         _workers[get_ident()] = self
         self._target.open()
         try:
@@ -103,6 +117,7 @@ class Worker(Totals):
 
     def _live(self) -> None:
         while True:
+            self.core.coming = False  # what is raised here may have left it behind
             try:
                 self._work()
             except BaseException as error:  # noqa: BLE001 - an interrupt, see `_settle`
@@ -127,10 +142,8 @@ class Worker(Totals):
         """Run records until it is time to leave."""
         core = self.core
         queue = core.queue
-        jobs = queue.normal
-        pop = jobs.popleft
-        running = core.running
-        idle, seats = core.idle, core.seats
+        jobs, pop = queue.normal, queue.normal.popleft
+        running, idle, seats = core.running, core.idle, core.seats
         while True:
             try:
                 record = queue.take() if queue.mixed else pop()
@@ -142,15 +155,17 @@ class Worker(Totals):
             if record is core.marked:
                 core.unmark()
             try:
-                sink: Sink = record.pop()
-            except IndexError:
+                fn, context, args, kwargs, sink = record
+                if record.pop() is not sink:  # read first, taken second
+                    raise IndexError  # noqa: TRY301 - as rare as the others
+            except (IndexError, ValueError):
+                fn = context = args = kwargs = sink = record = None
                 queue.met_husk()
                 continue
 
-            fn, context, args, kwargs = record
             record.clear()
             running[self] = sink
-            if core.bounded:
+            if core.bounded and sink is not core.herald:
                 core.free_place()
             # Counted as running first, looked at second: a submitter in between saw a
             # worker that would come for its job, and now it does not.
@@ -158,10 +173,12 @@ class Worker(Totals):
                 core.engage()
             try:
                 self.current = sink  # from here on the job can be interrupted
-                if self.done & _SAMPLE:
+                if not self.done & _SAMPLE:
+                    value = self._run_timed(context, fn, args, kwargs)
+                elif args or kwargs:
                     value = context.run(fn, *args, **kwargs)
                 else:
-                    value = self._run_timed(context, fn, args, kwargs)
+                    value = context.run(fn)  # takes a third of the other call
                 self.current = None
                 if self._claim is not None:
                     self._settle()
@@ -195,13 +212,16 @@ class Worker(Totals):
     def _succeed(self, sink: Sink, value: Any) -> None:
         self.done += 1
         self.core.running.pop(self, None)
-        if self.gone():
+        if self.lost or not stamp[0]:  # `gone`, without the call
             return
 
+        if sink.brief:
+            self.core.coming = True
         try:
             sink.succeed(value)
         except BaseException as error:  # noqa: BLE001 - a callback must not end us
             self.core.report(error, "what was told of a job's end failed")
+        self.core.coming = False  # from here on it looks at the queue
 
     def _fail(self, sink: Sink, error: BaseException) -> None:
         self.current = None
@@ -210,7 +230,7 @@ class Worker(Totals):
         self.done += 1
         self.failed += 1
         self.core.running.pop(self, None)
-        if self.gone():
+        if self.lost or not stamp[0]:  # `gone`, without the call
             return
 
         if isinstance(error, JobInterrupted):
@@ -268,29 +288,23 @@ class Worker(Totals):
     def _await_work(self) -> bool:
         """Park until there may be work; False when it is time to leave."""
         core = self.core
-        if core.dismiss(self) or (core.draining and not core.queue.has_work()):
+        if core.requests and core.dismiss(self):
             return False
 
-        idle = core.idle
-        parker = self._parker
-        idle.append(parker)
-        # Published first, looked at second.
-        if core.queue.has_work() or core.requests or core.draining:
-            try:
-                idle.remove(parker)
-            except ValueError:
-                parker.park()  # somebody is waking us: consume it
-                core.waking = False
-            return True
+        if core.draining and not core.queue.has_work():
+            return False
 
-        if core.keep_alive is None or len(core.workers) <= core.minimum:
-            parker.park()
-        elif not parker.park_until(monotonic() + core.keep_alive):
-            try:
-                idle.remove(parker)
-            except ValueError:
-                parker.park()
-            else:
-                return core.queue.has_work() or not core.retire(self)
-        core.waking = False
-        return True
+        parker = self._parker
+        woken = True
+        core.idle.append(parker)
+        try:
+            # Published first, looked at second.
+            if not (core.queue.has_work() or core.requests or core.draining):
+                if core.keep_alive is None or len(core.workers) <= core.minimum:
+                    parker.park()
+                else:
+                    woken = parker.park_until(monotonic() + core.keep_alive)
+        finally:
+            core.idle.remove(parker)
+            core.waking = False  # who wakes the next one finds another in `idle`
+        return woken or core.queue.has_work() or not core.retire(self)

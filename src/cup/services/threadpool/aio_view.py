@@ -16,17 +16,18 @@ from cup._core.loops import ablock, current_loop
 from cup.errors import InvalidType, JobInterrupted, WaitTimeout
 
 from ._core_handle import Face
-from ._core_intake import Verdict, make_room, offer
+from ._core_intake import Verdict, disown, make_room, offer
 from ._core_job import Job
 from ._core_queue import RoomAsk
 from ._core_record import CallbackSink, Record, claim
 from ._core_settings import check_at_least_one
 from ._core_stream import Stream
-from .aio_call import Call, outbox_of
+from .aio_call import Call, open_outbox
 from .aio_job import AsyncJob
+from .aio_stream import AsyncResults
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
 __all__ = ["AsyncPoolView"]
 
@@ -62,25 +63,32 @@ class AsyncPoolView(Face):
             BaseException: What `fn` raised.
         """
         loop = current_loop()
-        await loop.check_cancelled()
         waiter = loop.make_waiter()
         core = self._core
         call: Call[T] = Call(core, waiter)
         record: Record = [fn, job_context(), args, kwargs, call]
         if core.plain and self._simple and callable(fn):
-            outbox_of(core, loop).put(record)
+            outbox = core.outboxes.get(loop) or open_outbox(core, loop)
+            lone = outbox.lone
+            if lone is None or not lone.woken:
+                outbox.put(record)
+            else:
+                await loop.check_cancelled()
+                outbox.lone = waiter
+                core.enqueue(record)
         else:
+            await loop.check_cancelled()
             await self._offer(record, starts=True)
         try:
             while not call.done:
-                await waiter.wait(None)
+                await waiter.parking()
         except GeneratorExit:
             self._abandon(call, record)
             raise
         except BaseException:
             await self._give_up(call, record)
             raise
-        return call.outcome()
+        return call.value if call.error is None else call.outcome()
 
     def _abandon(self, call: Call[Any], record: Record) -> bool:
         """Take the call back; False if it runs."""
@@ -94,7 +102,11 @@ class AsyncPoolView(Face):
 
     async def _give_up(self, call: Call[Any], record: Record) -> None:
         """Do what `on_cancel` says; the task was cancelled while it waited."""
-        if self._abandon(call, record) or self._limits.on_cancel == "abandon":
+        if self._abandon(call, record):
+            call.waiter.set()  # nobody else will, and the outbox may look at it
+            return
+
+        if self._limits.on_cancel == "abandon":
             return
 
         core = self._core
@@ -201,7 +213,8 @@ class AsyncPoolView(Face):
     ) -> AsyncIterator[T]:
         """Call `fn` with each item, and yield the results while they come.
 
-        Twin of `ThreadPool.each`, for `async for`.
+        Twin of `ThreadPool.each`, for `async for`; left early, it cancels what has not
+        started, too.
 
         Args:
             fn: Takes one item; called in a worker.
@@ -219,46 +232,39 @@ class AsyncPoolView(Face):
         check_at_least_one("limit", limit)
         calls = ((item,) for item in items)
         stream = Stream(self._core, fn, calls, ordered=ordered, limit=limit)
-        return self._results(stream)
+        return AsyncResults(stream, self._offer_started)
 
-    async def _results(self, stream: Stream[T]) -> AsyncGenerator[T, None]:
-        try:
-            while True:
-                for record in stream.next_records():
-                    await self._offer(record, starts=True)
-                cell = stream.pop()
-                if cell is not None:
-                    await current_loop().immediate()
-                    yield cell.outcome()
-                elif stream.in_flight():
-                    await self._await_next(stream)
-                else:
-                    return
-        finally:
-            stream.cancel()
-
-    async def _await_next(self, stream: Stream[Any]) -> None:
-        ask = stream.ask()
-        try:
-            await ablock(ask)
-        finally:
-            stream.got()
+    async def _offer_started(self, record: Record) -> None:
+        await self._offer(record, starts=True)
 
     async def _offer(self, record: Record, *, starts: bool) -> None:
         """Queue a record under the options of this view, by the policy of the pool."""
-        core = self._core
-        if offer(core, record, self._limits, starts=starts) is Verdict.QUEUED:
-            return
+        core, limits = self._core, self._limits
+        placed = False
+        try:
+            while (
+                offer(core, record, limits, starts=starts, has_place=placed)
+                is Verdict.FULL
+            ):
+                verdict = make_room(core, record, runs=False)
+                if verdict is Verdict.DONE:
+                    return
 
-        if make_room(core, record, runs=False) is Verdict.WAIT:
-            room = core.queue.room
-            assert room is not None, "only a bounded pool has a policy"
-            try:
-                await ablock(RoomAsk(room), core.settings.room_timeout)
-            except WaitTimeout as error:
-                core.refused.add()
-                raise room.full(core.name) from error
-        offer(core, record, self._limits, starts=starts, has_place=True)
+                placed = verdict is Verdict.PLACED or await self._wait_for_room()
+        except BaseException:
+            disown(record)
+            raise
+
+    async def _wait_for_room(self) -> bool:
+        """Wait for a place; False if the pool does not hand out any now."""
+        core = self._core
+        room = core.queue.room
+        assert room is not None, "only a bounded pool has a policy"
+        try:
+            return await ablock(RoomAsk(room), core.settings.room_timeout)
+        except WaitTimeout as error:
+            core.refused.add()
+            raise room.full(core.name) from error
 
 
 async def _wait_shielded(call: Call[Any], grace: float | None) -> bool:

@@ -89,7 +89,8 @@ class PoolExecutor(ThreadPoolExecutor):
 
         @property
         def _threads(self) -> object:
-            return {worker.thread for worker in list(self.pool.core.workers)}
+            workers = list(self.pool.core.workers)
+            return {w.thread for w in workers if w.thread.ident is not None}
 
         @property
         def _broken(self) -> object:

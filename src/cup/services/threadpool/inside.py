@@ -37,7 +37,7 @@ def _sink_here() -> Sink | None:
     if worker is None:
         return None
 
-    sink = worker.core.running.get(worker)
+    sink = worker.core.nested.get(worker) or worker.core.running.get(worker)
     return sink.inner if isinstance(sink, Limited) else sink
 
 
@@ -74,6 +74,19 @@ def _loop_here() -> Loop:
 
     home: Loop = waiter.home
     return home
+
+
+class _Letter:
+    """A function that is posted to a loop, to be called there."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+
+    def set(self) -> None:
+        """Call it."""
+        self._function()
 
 
 class _Errand(Generic[T]):
@@ -115,7 +128,7 @@ class _Errand(Generic[T]):
 
     def wait(self, callback: Callable[[], None]) -> T:
         """Send the call to the loop and wait for its outcome, in the worker."""
-        if not self._loop.post(callback):
+        if not self._loop.post(_Letter(callback)):
             raise LoopGone("the event loop of this job is closed")
 
         while not self.done:

@@ -184,9 +184,18 @@ class ThreadPool(PoolView, Executor):
         """Wait until no worker is left, but the calling one."""
         core = self._core
         own = core.here()
-        threads = [worker.thread for worker in list(core.workers) if worker is not own]
-        block(EndAsk(core.ended, own))
-        join_all(threads)
+        if own is None:
+            threads = [worker.thread for worker in list(core.workers)]
+            block(EndAsk(core.ended, None))
+            join_all(threads)
+            return
+
+        core.stoppers[own] = None
+        core.ended.changed()  # another job may wait for this one to get here
+        try:
+            block(EndAsk(core.ended, own))
+        finally:
+            core.stoppers.pop(own, None)
 
     def try_stop(self, check_interval: float = 0.1) -> bool:
         """Refuse new work and wait a little for the workers to end.

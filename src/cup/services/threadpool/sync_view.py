@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import ParamSpec
 
 from cup._core.context import job_context
-from cup._core.wait import block
+from cup._core.wait import SLICE, block
 from cup.errors import InvalidType, WaitTimeout
 
 from ._core_handle import Face
-from ._core_intake import Verdict, make_room, offer
+from ._core_intake import Verdict, disown, make_room, offer
 from ._core_job import Job
 from ._core_queue import RoomAsk
 from ._core_record import CallbackSink, Record
@@ -228,7 +228,14 @@ class PoolView(Face):
         if self._simple:
             core.start_if_new()
         if self._simple and core.plain:
-            core.enqueue_all(list(stream.next_records()))
+            records: list[Record] = []
+            try:
+                records.extend(stream.next_records())
+                core.enqueue_all(records)
+            except BaseException:
+                for record in records:
+                    disown(record)
+                raise
         else:
             for record in stream.next_records():
                 self._offer(record, starts=True)
@@ -257,31 +264,41 @@ class PoolView(Face):
 
     def _await_next(self, stream: Stream[Any], deadline: float | None) -> None:
         ask = stream.ask()
+        left = None if deadline is None else deadline - monotonic()
+        soon = stream.may_starve() and (left is None or left > SLICE)
         try:
-            block(ask, None if deadline is None else deadline - monotonic())
+            block(ask, SLICE if soon else left)
+        except WaitTimeout:
+            if not soon:
+                raise
         finally:
             stream.got()
 
     def _offer(self, record: Record, *, starts: bool) -> None:
         """Queue a record under the options of this view, by the policy of the pool."""
-        core = self._core
-        if offer(core, record, self._limits, starts=starts) is Verdict.QUEUED:
-            return
+        core, limits = self._core, self._limits
+        placed = False
+        try:
+            while (
+                offer(core, record, limits, starts=starts, has_place=placed)
+                is Verdict.FULL
+            ):
+                verdict = make_room(core, record, runs=True)
+                if verdict is Verdict.DONE:
+                    return
 
-        verdict = make_room(core, record, runs=True)
-        if verdict is Verdict.DONE:
-            return
+                placed = verdict is Verdict.PLACED or self._wait_for_room()
+        except BaseException:
+            disown(record)
+            raise
 
-        if verdict is Verdict.WAIT:
-            self._wait_for_room()
-        offer(core, record, self._limits, starts=starts, has_place=True)
-
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self) -> bool:
+        """Wait for a place; False if the pool does not hand out any now."""
         core = self._core
         room = core.queue.room
         assert room is not None, "only a bounded pool has a policy"
         try:
-            block(RoomAsk(room), core.settings.room_timeout)
+            return block(RoomAsk(room), core.settings.room_timeout)
         except WaitTimeout as error:
             core.refused.add()
             raise room.full(core.name) from error
