@@ -20,6 +20,14 @@ sys.exit(not (ours and platform.python_implementation() == "CPython"))
   return 1
 }
 
+# Have a redis-server (or valkey-server) for the tests that start their own.
+need_redis() {
+  if ! command -v redis-server >/dev/null && ! command -v valkey-server >/dev/null; then
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y install redis-server
+  fi
+}
+
 # Have a python3 that makes venvs, from the system's packages where it is missing.
 need_python() {
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then

@@ -57,7 +57,7 @@ step_floor() {
   fi
   "$python" .ci/floor.py >"$CI_WORK/floor.txt"
   cat "$CI_WORK/floor.txt"
-  venv floor "$python" -c "$CI_WORK/floor.txt" -e '.[test]'
+  venv floor "$python" -c "$CI_WORK/floor.txt" -e '.[test-core]'
   python -m pip check
   quick_tier
 }

@@ -83,7 +83,8 @@ class Report:
             print(f"  {name:34} {best:10.2f} {median:10.2f} {row.unit}{ratio}")
         for peer, goal in row.goals.items():
             if peer in row.figures:
-                self._judge(row.title, f"{peer}", ours / min(row.figures[peer]), goal)
+                ratio = ours / min(row.figures[peer])
+                self._judge(row.title, peer, ratio, goal)
         if row.limit is not None:
             self._judge(row.title, row.unit, ours, row.limit)
 

@@ -252,6 +252,10 @@ async def gather(count: int, many: Callable[[], Awaitable[None]]) -> None:
             nursery.start_soon(many)
 
 
+def block(seconds: float) -> None:
+    time.sleep(seconds)
+
+
 def sniffed() -> str:
     try:
         asyncio.get_running_loop()
@@ -421,7 +425,7 @@ def wake_ups(make: Callable[[], tuple[Any, Any]], count: int = 1000) -> float:
         tasks = [asyncio.ensure_future(call()) for _ in range(count)]
         for _ in range(3):
             await asyncio.sleep(0)
-        time.sleep(0.3)  # the loop is busy while the workers finish
+        block(0.3)  # the loop is busy while the workers finish
         seen = woken
         await asyncio.gather(*tasks)
         loop._write_to_self = write

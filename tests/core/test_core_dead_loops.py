@@ -1,4 +1,4 @@
-"""Loops that stop, die, or are asleep: what they were granted goes to who can use it."""
+"""Loops that stop, die, or are asleep: their grants go to who can use them."""
 
 import asyncio
 import gc

@@ -23,7 +23,7 @@ from core_tools import (
 from cup._core import loops, loops_asyncio
 from cup._core.line import Latch, LatchAsk
 from cup._core.loops import ablock, current_loop, wait_until, wait_until_dead
-from cup._core.wait import SLICE, Reach, State, block
+from cup._core.wait import Reach, State, block
 from cup.errors import InvalidType, InvalidValue, LoopGone, WaitTimeout
 
 HUGE = [1e7, 1e18, 1e300, 10**30, float("inf")]
@@ -32,7 +32,7 @@ HUGE = [1e7, 1e18, 1e300, 10**30, float("inf")]
 async def until(predicate):
     """Wait until a state is there."""
     with anyio.fail_after(PATIENCE):
-        while not predicate():  # noqa: ASYNC110 - any state, of threads, too
+        while not predicate():
             await anyio.sleep(0.0005)
 
 

@@ -146,7 +146,7 @@ def test_an_exception_of_a_signal_handler_ends_the_park(parker, timed):
     gate = threading.Event()
     with handling(handler):
         thread = Thread(lambda: gate.wait() and disturb_main_thread(lambda: calls))
-        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - where it comes varies
+        with pytest.raises(KeyboardInterrupt):
             gate.set()
             if timed:
                 parker.park_until(soon(PATIENCE))

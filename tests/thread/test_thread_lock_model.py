@@ -64,9 +64,7 @@ class Model:
 
     def reachable(self, kind):
         for owner, wanted in self.line:
-            if wanted == kind and (
-                owner in THREADS or self.loop.state is Reach.READY
-            ):
+            if wanted == kind and (owner in THREADS or self.loop.state is Reach.READY):
                 return owner
         return None
 

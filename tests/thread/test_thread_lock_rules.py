@@ -341,9 +341,7 @@ def test_an_optimistic_reader_never_believes_a_torn_pair():
 
 def test_stats_and_repr_tell_who_holds_and_who_waits():
     lock = RWLock("writers", name="table")
-    assert repr(lock) == (
-        "<RWLock 'table' writers: free, 0 wait to read, 0 to write>"
-    )
+    assert repr(lock) == ("<RWLock 'table' writers: free, 0 wait to read, 0 to write>")
     assert lock.stats() == LockStats(
         readers=(), writer=None, waiting_readers=0, waiting_writers=0, longest_wait=0.0
     )

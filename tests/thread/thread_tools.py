@@ -1,7 +1,7 @@
 """What the tests of locks and threads share: actors in five worlds, children, waits.
 
-An actor is one owner of locks: a thread, a `CupThread`, or a task. Tests tell it what to
-do and look at what comes of it, so one test serves all worlds.
+An actor is one owner of locks: a thread, a `CupThread`, or a task. Tests tell it what
+to do and look at what comes of it, so one test serves all worlds.
 """
 
 import contextlib

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from anyio import sleep
+from anyio import Event, sleep
 
-__all__ = ["pause"]
+__all__ = ["Bell", "pause"]
 
 
 async def pause(seconds: float) -> None:
@@ -14,3 +14,20 @@ async def pause(seconds: float) -> None:
         seconds: How long.
     """
     await sleep(seconds)
+
+
+class Bell:
+    """Lets one task wait until another of its loop rings."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event: Event = Event()
+
+    def ring(self) -> None:
+        """Wake who waits, or will wait."""
+        self._event.set()
+
+    async def until_rung(self) -> None:
+        """Wait on this task until it rings."""
+        await self._event.wait()

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from . import demo
+    from . import _id, demo
 
     parser = argparse.ArgumentParser(
         prog="cup",
@@ -65,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
             "demo",
             help=demo.SUMMARY,
             description=demo.SUMMARY,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
+    _id.configure(
+        commands.add_parser(
+            "id",
+            help=_id.SUMMARY,
+            description=_id.SUMMARY,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )

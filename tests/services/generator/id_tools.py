@@ -42,7 +42,7 @@ def in_children(number, body):
             status = 1
             try:
                 os.close(reading)
-                with open(writing, "wb") as out:
+                with os.fdopen(writing, "wb") as out:
                     out.write(body(n))
                 status = 0
             except BaseException:
@@ -54,7 +54,7 @@ def in_children(number, body):
 
     results = []
     for child, reading in pipes:
-        with open(reading, "rb") as out:
+        with os.fdopen(reading, "rb") as out:
             results.append(out.read())
         assert os.waitpid(child, 0)[1] == 0, "a child failed"
     return results

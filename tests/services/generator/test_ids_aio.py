@@ -3,6 +3,7 @@
 import threading
 
 import anyio
+import anyio.lowlevel
 import pytest
 from id_tools import FakeClock
 
@@ -27,7 +28,7 @@ async def test_ids_are_awaited_and_differ(kind):
         made.append(id_)
         if len(made) == 2750:
             break
-    made += ids.sync.next_ids(50) + [await ids.sync.aio.next_id()]
+    made += [*ids.sync.next_ids(50), await ids.sync.aio.next_id()]
     assert len(set(made)) == 2801
     assert ids.parse(made[0]).kind == ids.stats().kind
     assert kind.__name__ in repr(ids)
@@ -43,7 +44,7 @@ async def test_generation_stays_on_the_thread_and_lets_others_run(kind):
         nonlocal turns
         while not done:
             turns += 1
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
 
     before = threading.active_count()
     async with anyio.create_task_group() as tasks:
@@ -104,7 +105,7 @@ async def test_snowflake_in_both_worlds(tmp_path):
 
 async def test_worker_number_is_awaited():
     class Waits:
-        async def seat(self, scope, size):
+        async def seat(self, layout):
             await anyio.sleep(0.001)
             return Seat()
 

@@ -244,7 +244,9 @@ def test_ulid_carries_beyond_its_last_letters():
     assert made[0] > first
 
 
-@pytest.mark.parametrize("bad", ["8" + "Z" * 25, "0" * 25, "U" * 26, "0" * 27, "é" * 26])
+@pytest.mark.parametrize(
+    "bad", ["8" + "Z" * 25, "0" * 25, "U" * 26, "0" * 27, "é" * 26]
+)
 def test_what_is_no_ulid(bad):
     with pytest.raises(InvalidId):
         ULIDGenerator().parse(bad)
@@ -298,7 +300,9 @@ def test_layout_round_trip(data):
     sequence = data.draw(st.integers(0, 20))
     layout = Layout(
         epoch=datetime(2020, 1, 1, tzinfo=UTC),
-        unit=timedelta(microseconds=data.draw(st.sampled_from([1000, 10_000, 250_000]))),
+        unit=timedelta(
+            microseconds=data.draw(st.sampled_from([1000, 10_000, 250_000]))
+        ),
         time_bits=data.draw(st.integers(1, 63 - worker - sequence)),
         worker_bits=worker,
         sequence_bits=sequence,
@@ -409,7 +413,9 @@ def test_name_tells_its_parts():
     assert abs(told.time.timestamp() - time.time()) < 60
 
 
-@given(st.integers(1, 60), st.lists(st.characters(), min_size=2, max_size=256, unique=True))
+@given(
+    st.integers(1, 60), st.lists(st.characters(), min_size=2, max_size=256, unique=True)
+)
 @settings(max_examples=30)
 def test_random_strings_have_their_letters(length, letters):
     ids = RandomGenerator(length, "".join(letters))
@@ -425,7 +431,9 @@ def test_random_letters_are_equally_likely():
     assert max(counts) < 1.15 * min(counts)
 
 
-@pytest.mark.parametrize(("length", "alphabet"), [(0, "ab"), (5, "a"), (5, "aa"), (5, 7)])
+@pytest.mark.parametrize(
+    ("length", "alphabet"), [(0, "ab"), (5, "a"), (5, "aa"), (5, 7)]
+)
 def test_bad_random_strings_are_refused(length, alphabet):
     with pytest.raises((ValueError, TypeError)):
         RandomGenerator(length, alphabet)

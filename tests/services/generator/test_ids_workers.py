@@ -9,7 +9,12 @@ import pytest
 from id_tools import in_children, needs_fork
 
 from cup.errors import InvalidValue, NoWorkerId
-from cup.services.generator import EnvWorker, FileSlots, SnowflakeGenerator, StaticWorker
+from cup.services.generator import (
+    EnvWorker,
+    FileSlots,
+    SnowflakeGenerator,
+    StaticWorker,
+)
 
 
 def worker_of(ids):

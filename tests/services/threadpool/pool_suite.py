@@ -91,9 +91,10 @@ def cases(executor):
         except ModuleNotFoundError:
             continue
         for title, case in vars(module).items():
-            if isinstance(case, type) and issubclass(case, unittest.TestCase):
-                if getattr(case, "executor_type", None) in {STOCK, executor}:
-                    found[title] = type(title, (case,), {"executor_type": executor})
+            if not isinstance(case, type) or not issubclass(case, unittest.TestCase):
+                continue
+            if getattr(case, "executor_type", None) in {STOCK, executor}:
+                found[title] = type(title, (case,), {"executor_type": executor})
     return found
 
 

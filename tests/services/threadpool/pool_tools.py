@@ -10,6 +10,7 @@ import traceback
 import warnings
 from pathlib import Path
 
+import anyio
 import pytest
 
 PATIENCE = 20.0
@@ -24,6 +25,13 @@ def wait_for(predicate, timeout=PATIENCE):
     while not predicate():
         assert time.monotonic() < deadline, "the awaited state never came"
         time.sleep(0.001)
+
+
+async def state(predicate):
+    """Wait on a loop, as `wait_for` does on a thread."""
+    with anyio.fail_after(PATIENCE):
+        while not predicate():
+            await anyio.sleep(0.001)
 
 
 class Gate:
@@ -163,7 +171,7 @@ STORM = [
     GeneratorExit,
     StopIteration,
     StopAsyncIteration,
-    MemoryError,
+    RecursionError,
     Storm,
 ]
 
@@ -185,7 +193,7 @@ def switching_fast(interval=1e-6):
 
 def descriptors():
     """Count the open descriptors of this process."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def workers_of(pool):

@@ -12,11 +12,18 @@ from pool_tools import (
     held,
     in_thread,
     in_threads,
+    state,
     switching_fast,
     wait_for,
 )
 
-from cup.errors import BlockingInLoopWarning, JobCancelled, PoolBroken, PoolClosed, PoolFull
+from cup.errors import (
+    BlockingInLoopWarning,
+    JobCancelled,
+    PoolBroken,
+    PoolClosed,
+    PoolFull,
+)
 from cup.services.threadpool import ThreadPool
 
 POLICIES = ["block", "refuse", "caller_runs", "drop_oldest"]
@@ -282,8 +289,7 @@ def test_blocked_threads_and_tasks_are_served_in_their_order(make, anyio_backend
                     group.start_soon(task, number)
                 else:
                     arrived.append(in_thread(pool.submit, order.append, number))
-                while pool.stats().waiting <= number:
-                    await anyio.sleep(0.001)
+                await state(lambda n=number: pool.stats().waiting == n + 1)
             gate.open()
 
     with held(pool) as gate:
@@ -309,8 +315,7 @@ async def test_the_async_policies(make):
                 results.append(await pool.aio.run(int, "5"))
 
             group.start_soon(run)
-            while pool.stats().waiting < 1:
-                await anyio.sleep(0.001)
+            await state(lambda: pool.stats().waiting == 1)
             gate.open()
         assert results == [5]
 
@@ -342,8 +347,7 @@ async def test_caller_runs_waits_in_a_task(make):
                 threads.append(await pool.aio.run(threading.current_thread))
 
             group.start_soon(run)
-            while pool.stats().waiting < 1:
-                await anyio.sleep(0.001)
+            await state(lambda: pool.stats().waiting == 1)
             gate.open()
     assert threads[0] is not threading.current_thread()
 
@@ -373,8 +377,7 @@ async def test_a_cancelled_wait_for_room_leaves_no_place_lost(make, put):
         gate.open()
     assert await pool.aio.run(lambda: 1) == 1
     assert ran == []
-    while places(pool) != 1:
-        await anyio.sleep(0.001)
+    await state(lambda: places(pool) == 1)
 
 
 async def test_cancels_that_race_with_the_grant_leave_no_place_lost(make):
@@ -425,8 +428,7 @@ async def test_stop_releases_tasks_that_wait_for_room(make):
         async with anyio.create_task_group() as group:
             for _ in range(4):
                 group.start_soon(blocked)
-            while pool.stats().waiting < 4:
-                await anyio.sleep(0.001)
+            await state(lambda: pool.stats().waiting == 4)
             pool.core.refuse()
         gate.open()
     assert len(errors) == 4
@@ -487,9 +489,8 @@ async def test_blocking_in_a_loops_thread_warns_and_names_the_twin(make):
     pool = make("block")
     with held(pool) as gate:
         pool.post(int)
-        with pytest.raises(BlockingInLoopWarning, match="AsyncThreadPool.submit"):
+        with pytest.raises(BlockingInLoopWarning, match=r"AsyncThreadPool\.submit"):
             pool.submit(int)  # warnings are errors here
         assert pool.stats().waiting == 0
         gate.open()
-    while places(pool) != 1:
-        await anyio.sleep(0.001)
+    await state(lambda: places(pool) == 1)

@@ -7,8 +7,9 @@ import threading
 import time
 
 import anyio
+import anyio.lowlevel
 import pytest
-from pool_tools import PATIENCE, Gate, held, run_python, switching_fast, wait_for
+from pool_tools import PATIENCE, Gate, held, run_python, state, switching_fast, wait_for
 
 from cup.errors import JobCancelled, LoopGone
 from cup.services.threadpool import (
@@ -32,12 +33,6 @@ def single():
     pool = AsyncThreadPool(max_workers=1, interrupt_grace=0.05)
     yield pool
     pool.sync.stop()
-
-
-async def state(predicate):
-    with anyio.fail_after(PATIENCE):
-        while not predicate():
-            await anyio.sleep(0.001)
 
 
 # -- what has not started ----------------------------------------------------------
@@ -313,31 +308,21 @@ async def test_cancels_at_random_phases_lose_nothing(apool):
     assert stats.queued == 0
 
 
-def test_a_coroutine_that_is_closed_takes_its_job_back(single):
-    """As when its loop is closed and the task is collected."""
+def test_a_call_that_is_closed_takes_its_job_back(single):
+    """As when a loop is gone and the coroutine of its task is collected."""
+    ran = []
 
     async def main():
-        with held(single.sync) as gate:
-            coroutine = single.run(int)
-            task = asyncio.ensure_future(coroutine)
-            while single.stats().queued != 1:
-                await asyncio.sleep(0.001)
-            coroutine.close()
-            assert single.stats().queued == 0
-            gate.open()
-        task.cancel()
+        call = single.run(ran.append, 1)
+        call.send(None)
+        await state(lambda: single.stats().queued == 1)
+        call.close()
+        assert single.stats().queued == 0
 
-    async def run():
-        try:
-            await main()
-        except RuntimeError as error:  # asyncio notices that we closed it
-            assert "cannot" in str(error)
-
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda *_: None)
-    loop.run_until_complete(run())
-    loop.close()
+    with held(single.sync):
+        asyncio.run(main())
     assert single.sync.run(lambda: 1) == 1
+    assert ran == []
 
 
 # -- from inside of a job ----------------------------------------------------------
@@ -362,7 +347,7 @@ async def test_a_job_can_await_on_its_loop(single):
     assert await single.run(lambda: await_in_loop(add, 1, other=2)) == 3
 
     async def fails():
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         raise KeyError
 
     with pytest.raises(KeyError):
@@ -447,7 +432,7 @@ async def test_libraries_see_no_event_loop_inside_of_a_job(single):
             asyncio.get_running_loop()
 
         async def main():
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             return 5
 
         return anyio.run(main)

@@ -20,6 +20,7 @@ from pool_tools import (
     in_thread,
     in_threads,
     raise_it,
+    state,
     switching_fast,
     wait_for,
 )
@@ -108,7 +109,7 @@ def test_the_states_of_a_job_follow_each_other(single):
     assert job.done()
     with held(single) as gate:
         queued = single.submit(int)
-        running = [worker for worker in single.core.running.values()][0]
+        running = next(iter(single.core.running.values()))
         assert (running.done(), running.running()) == (False, True)
         assert not running.cancel()
         gate.open()
@@ -411,8 +412,7 @@ def test_a_cancelled_wrapper_cancels_the_queued_job(single):
         wrapped.cancel()
         with pytest.raises(asyncio.CancelledError):
             await wrapped
-        while not job.cancelled():
-            await asyncio.sleep(0)
+        await state(job.cancelled)
 
     with held(single):
         asyncio.run(main())
@@ -425,9 +425,7 @@ def test_the_drop_in_can_be_a_loops_default_executor():
         loop = asyncio.get_running_loop()
         executor = PoolExecutor(2, thread_name_prefix="default")
         loop.set_default_executor(executor)
-        await asyncio.to_thread(
-            lambda: names.append(threading.current_thread().name)
-        )
+        await asyncio.to_thread(lambda: names.append(threading.current_thread().name))
         assert await loop.run_in_executor(None, int, "3") == 3
         await loop.shutdown_default_executor()
         with pytest.raises(RuntimeError):
@@ -558,12 +556,24 @@ def test_an_exception_that_nobody_retrieved_is_reported_once(reported):
     assert "never retrieved" in reports[0][1]
 
 
+def fail(job):
+    with pytest.raises(KeyError):
+        job.result()
+
+
+async def retrieve(job):
+    with pytest.raises(KeyError):
+        await asyncio.wrap_future(job)
+
+
 @pytest.mark.parametrize(
     "look",
     [
         lambda job: job.exception(),
-        lambda job: pytest.raises(KeyError, job.result),
-        lambda job: [done.exception() for done in concurrent.futures.as_completed([job])],
+        fail,
+        lambda job: [
+            done.exception() for done in concurrent.futures.as_completed([job])
+        ],
         lambda job: asyncio.run(retrieve(job)),
     ],
     ids=["exception", "result", "as_completed", "wrap_future"],
@@ -577,11 +587,6 @@ def test_an_exception_that_was_retrieved_is_not_reported(reported, look):
     gc.collect()
     pool.run(int)
     assert reports == []
-
-
-async def retrieve(job):
-    with pytest.raises(KeyError):
-        await asyncio.wrap_future(job)
 
 
 def test_a_cancelled_job_is_not_reported(reported):

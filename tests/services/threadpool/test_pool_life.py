@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 from pool_tools import (
@@ -61,12 +62,11 @@ def test_who_submits_one_after_the_other_needs_one_worker():
 
 
 def test_a_burst_starts_workers_up_to_the_maximum():
-    with ThreadPool(max_workers=4) as pool:
-        with held(pool, 4):
-            for _ in range(20):
-                pool.post(int)
-            assert pool.stats().workers == 4
-            assert pool.stats().queued == 20
+    with ThreadPool(max_workers=4) as pool, held(pool, 4):
+        for _ in range(20):
+            pool.post(int)
+        assert pool.stats().workers == 4
+        assert pool.stats().queued == 20
 
 
 def test_a_map_starts_workers_too():
@@ -124,12 +124,11 @@ def test_a_pool_without_a_minimum_goes_down_to_nothing_and_comes_back():
 
 
 def test_a_job_that_comes_while_a_worker_retires_is_run():
-    with ThreadPool(max_workers=2, keep_alive=0.001) as pool:
-        with switching_fast():
-            for number in range(300):
-                job = pool.submit(abs, number)
-                assert job.result(PATIENCE) == number
-                time.sleep(0.0009 + 0.0001 * (number % 3))
+    with ThreadPool(max_workers=2, keep_alive=0.001) as pool, switching_fast():
+        for number in range(300):
+            job = pool.submit(abs, number)
+            assert job.result(PATIENCE) == number
+            time.sleep(0.0009 + 0.0001 * (number % 3))
     assert pool.stats().done == 300
 
 
@@ -163,7 +162,7 @@ def test_random_resizes_keep_the_bounds():
         pool.resize(minimum, maximum)
         with held(pool, maximum):
             pool.post(done.append, None)
-            assert pool.stats().workers == maximum
+            wait_for(lambda high=maximum: pool.stats().workers == high)
         wait_for(lambda low=minimum: pool.stats().workers == low)
     assert pool.stop()
     assert len(done) == 300 + len(bounds)
@@ -334,6 +333,43 @@ def test_a_start_without_a_thread_says_so_and_can_be_repeated(no_more_threads):
         assert pool.stats().workers == 3
     assert pool.stop()
     assert pool.stats().done == 5
+
+
+def test_a_late_thread_runs_its_jobs_itself_where_no_thread_starts_any_more(
+    no_more_threads, monkeypatch
+):
+    """As on Python 3.12.1, once the main thread has ended."""
+    from cup._core import lifecycle
+
+    pool = ThreadPool(max_workers=1)
+    bounded = ThreadPool(max_workers=1, queue_size=1)
+    calls = []
+
+    def late():
+        begun.wait(PATIENCE)
+        me = threading.current_thread()
+        assert pool.submit(threading.current_thread).result(PATIENCE) is me
+        assert pool.options(urgency=0).run(threading.current_thread) is me
+        assert list(pool.map(abs, range(5))) == list(range(5))
+        assert isinstance(pool.submit(raise_it, KeyError).exception(), KeyError)
+        pool.add_1job_with_callback(lambda *call: calls.append(call), pow, 2, 3)
+        for _ in range(3):
+            assert bounded.run(threading.current_thread) is me
+
+    begun = threading.Event()
+    result = in_thread(late)
+    monkeypatch.setattr(lifecycle, "_exiting", True)
+    with no_more_threads:
+        begun.set()
+        result()
+        with pytest.raises(PoolClosed):
+            pool.submit(int)
+    assert calls == [(True, 8)]
+    assert pool.stats().done == 9
+    assert pool.stats().failed == 1
+    assert len(bounded.core.queue.room._places) == 1
+    monkeypatch.setattr(lifecycle, "_exiting", False)
+    assert pool.stop()
 
 
 def test_nobody_is_left_behind_when_another_submitter_got_no_thread(monkeypatch):
@@ -564,8 +600,8 @@ def workers():
 @pytest.mark.full
 def test_many_jobs_leak_no_memory():
     def resident():
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     with ThreadPool(max_workers=2) as pool:
 

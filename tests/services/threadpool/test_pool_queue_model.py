@@ -235,7 +235,7 @@ TestPool = PoolMachine.TestCase
 
 
 def test_a_record_has_one_taker_at_any_moment():
-    """Who comes between the two steps of another one takes nothing, and harms nothing."""
+    """Who comes between the two steps of another takes nothing and harms nothing."""
     whole = make_record("call")
     while whole:
         whole.pop()

@@ -78,6 +78,8 @@ __all__ = [
     "AsyncIDGenerator",
     "AsyncNameGenerator",
     "AsyncRandomGenerator",
+    "AsyncRangeGenerator",
+    "AsyncRedisLease",
     "AsyncSnowflakeGenerator",
     "AsyncULIDGenerator",
     "AsyncUUID4Generator",
@@ -101,6 +103,8 @@ __all__ = [
     "NameGenerator",
     "ParsedID",
     "RandomGenerator",
+    "RangeGenerator",
+    "RedisLease",
     "SnowflakeGenerator",
     "StaticWorker",
     "ULIDGenerator",
@@ -123,7 +127,9 @@ if TYPE_CHECKING:
         AsyncUUID4Generator,
         AsyncUUID7Generator,
     )
+    from .aio_redis import AsyncRangeGenerator, AsyncRedisLease
     from .aio_seed import AsyncCachedUUID, AsyncCycleIDGenerator
+    from .sync_redis import RangeGenerator, RedisLease
 else:
 
     def __getattr__(name: str) -> object:
@@ -133,6 +139,10 @@ else:
             import cup.services.generator.aio as module
         elif name in {"AsyncCachedUUID", "AsyncCycleIDGenerator"}:
             import cup.services.generator.aio_seed as module
+        elif name in {"AsyncRangeGenerator", "AsyncRedisLease"}:
+            import cup.services.generator.aio_redis as module
+        elif name in {"RangeGenerator", "RedisLease"}:
+            import cup.services.generator.sync_redis as module
         elif name == "awaited":
             import cup.services.generator.aio_base as module
         elif name in __all__ and name.startswith("Async"):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from cup._core import fork
+from cup._core.fork import stamp
 from cup.errors import EpochOver, InvalidType
 
 from ._core_ids import check_int, number_in
@@ -58,6 +60,13 @@ class CounterCore(Chain[int]):
 
     def next_id(self) -> int:
         """Return an identifier that nobody else gets."""
+        run = self._run
+        if stamp[0] and run.epoch == fork.epoch and not run.after:
+            number = next(run.numbers)
+            if number < run.end:
+                return run.first + number  # a call less than `_draw`
+
+            run.full = True
         return self._draw()
 
     def attempt(self) -> int:

@@ -14,6 +14,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from cup._core import fork
+from cup._core.fork import stamp
 from cup.errors import InvalidId, InvalidValue
 
 from ._core_ids import check_int, expect, number_in
@@ -67,6 +69,13 @@ class CycleCore(Chain[int]):
 
     def next_id(self) -> int:
         """Return the next id, below 2**128."""
+        run = self._run
+        if stamp[0] and run.epoch == fork.epoch and not run.after:
+            number = next(run.numbers)
+            if number < run.end:
+                return run.first + number  # a call less than `_draw`
+
+            run.full = True
         return self._draw()
 
     def attempt(self) -> int:

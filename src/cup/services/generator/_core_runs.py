@@ -146,7 +146,7 @@ class Chain(Ids[T], Generic[T]):
             run = self._run
             if self._is_mine(run) and not run.after:
                 numbers = [*islice(run.numbers, min(n, run.size))]
-                if numbers[-1] >= run.end:
+                if not numbers or numbers[-1] >= run.end:
                     run.full = True
                     numbers = [number for number in numbers if number < run.end]
                 if numbers:

@@ -153,7 +153,7 @@ class Ticking(Chain[T], Generic[T]):
                 and (run.floor <= self._now() <= run.tick)
             ):
                 numbers = [*islice(run.numbers, min(n, run.size))]
-                if numbers[-1] >= run.end:
+                if not numbers or numbers[-1] >= run.end:
                     run.full = True
                     numbers = [number for number in numbers if number < run.end]
                 if numbers:

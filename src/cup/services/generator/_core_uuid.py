@@ -36,8 +36,8 @@ _MILLI: Final = 1000
 _LATEST: Final = (1 << 48) - 1
 _RANDOM7: Final = ((1 << 12) - 1) << 64 | (1 << 62) - 1
 
-_POOL_ITEMS: Final = 512
-_POOL: Final = Struct(">512I")
+_POOL_ITEMS: Final = 1024
+_POOL: Final = Struct(">1024I")
 _WORDS: Final = Struct(">512Q")
 _GREGORIAN: Final = 0x01B21DD213814000  # 100 ns from 1582-10-15 to 1970
 

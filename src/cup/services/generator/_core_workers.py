@@ -28,6 +28,7 @@ from ._core_ledger import open_ledger
 if TYPE_CHECKING:
     from os import PathLike
 
+    from ._core_layout import Layout
     from ._core_ledger import Ledger
     from .api import AsyncWorkerAPI, WorkerAPI
 
@@ -115,21 +116,21 @@ class StaticWorker:
         self._number: int = check_int("worker", number, 0, _LARGEST)
         self._directory: Path | None = check_folder(directory)
 
-    def seat(self, scope: str, size: int) -> Seat:
+    def seat(self, layout: Layout) -> Seat:
         """Return the seat of this number.
 
         Args:
-            scope: What must not issue the same ids, such as the name of a layout.
-            size: How many numbers there are.
+            layout: What ids it is for; each layout has numbers of its own.
 
         Raises:
-            InvalidValue: If the number is not below `size`, or the file is unusable.
+            InvalidValue: If the number does not fit, or the file is unusable.
         """
+        size = layout.workers
         if self._number >= size:
             raise InvalidValue(
                 f"worker {self._number} does not fit: this layout has {size} workers"
             )
-        folder = make_folder(self._directory, scope)
+        folder = make_folder(self._directory, layout.scope())
         return Seat(self._number, open_ledger(folder / f"worker-{self._number}"))
 
     def __repr__(self) -> str:
@@ -158,16 +159,15 @@ class EnvWorker:
         self._variable: str = expect(variable, str, "is no name of a variable")
         self._directory: Path | None = check_folder(directory)
 
-    def seat(self, scope: str, size: int) -> Seat:
+    def seat(self, layout: Layout) -> Seat:
         """Return the seat of the number that the environment gives.
 
         Args:
-            scope: What must not issue the same ids, such as the name of a layout.
-            size: How many numbers there are.
+            layout: What ids it is for; each layout has numbers of its own.
 
         Raises:
             NoWorkerId: If the variable is not set, or does not end in a number.
-            InvalidValue: If the number is not below `size`, or the file is unusable.
+            InvalidValue: If the number does not fit, or the file is unusable.
         """
         text = os.environ.get(self._variable)
         if text is None:
@@ -178,7 +178,7 @@ class EnvWorker:
             raise NoWorkerId(f"{self._variable}={text!r} does not end in a number")
 
         worker = StaticWorker(int(digits[0]), directory=self._directory)
-        return worker.seat(scope, size)
+        return worker.seat(layout)
 
     def __repr__(self) -> str:
         return f"EnvWorker({self._variable!r})"
@@ -219,17 +219,17 @@ class FileSlots:
         self._held: dict[str, tuple[int, int, Seat]] = {}
         """By scope: the fork generation, the locked file, the seat."""
 
-    def seat(self, scope: str, size: int) -> Seat:
+    def seat(self, layout: Layout) -> Seat:
         """Return the seat of this process.
 
         Args:
-            scope: What must not issue the same ids, such as the name of a layout.
-            size: How many numbers there are.
+            layout: What ids it is for; each layout has numbers of its own.
 
         Raises:
             NoWorkerId: If all are taken.
             InvalidValue: If the files are unusable.
         """
+        scope = layout.scope()
         with fork.renewal:
             held = self._held.get(scope)
             if held is not None and held[0] == generation():
@@ -238,7 +238,7 @@ class FileSlots:
             if held is not None:
                 os.close(held[1])  # the parent's number stays the parent's
                 del self._held[scope]
-            file, seat = self._find(make_folder(self._directory, scope), size)
+            file, seat = self._find(make_folder(self._directory, scope), layout.workers)
             self._held[scope] = (generation(), file, seat)
             return seat
 
@@ -333,18 +333,19 @@ def _home_of_user() -> Path:
     if runtime:
         return Path(runtime) / "cup-ids"
 
-    user = os.getuid() if sys.platform != "win32" else 0
+    user = "me"
+    if sys.platform != "win32":
+        user = str(os.getuid())
     return Path(tempfile.gettempdir()) / f"cup-ids-{user}"
 
 
 def _check_owner(home: Path) -> None:
-    status = home.lstat()
-    if sys.platform != "win32" and (
-        not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid()
-    ):
-        raise InvalidValue(
-            f"{home} belongs to another user, or is no folder; give a directory"
-        )
+    if sys.platform != "win32":
+        status = home.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise InvalidValue(
+                f"{home} belongs to another user, or is no folder; give a directory"
+            )
 
 
 def try_lock(path: Path) -> int | None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ._core_ids import Ids
     from .api import AsyncIDGenerator, IDStats, ParsedID
-    from .sync_base import SyncIds
 
 __all__ = ["AsyncIds", "awaited"]
 
@@ -32,8 +32,8 @@ class AsyncIds(Generic[T]):
 
     __slots__ = ("__weakref__", "_ids")
 
-    def __init__(self, ids: SyncIds[T]) -> None:
-        self._ids: SyncIds[T] = ids
+    def __init__(self, ids: Ids[T]) -> None:
+        self._ids: Ids[T] = ids
 
     async def next_id(self) -> T:
         """Return an identifier that nobody else gets.
@@ -103,7 +103,7 @@ class AsyncIds(Generic[T]):
         return f"<{type(self).__name__} over {self._ids!r}>"
 
 
-def awaited(ids: SyncIds[T]) -> AsyncIDGenerator[T]:
+def awaited(ids: Ids[T]) -> AsyncIDGenerator[T]:
     """Return the face for tasks of a generator of any kind, the older ones, too.
 
     Args:

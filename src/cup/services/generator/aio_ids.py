@@ -270,8 +270,7 @@ class AsyncSnowflakeGenerator(_Twin[int, SnowflakeGenerator]):
 
     async def _wait(self, late: NotYet) -> None:
         if isinstance(late, SeatNeeded):
-            layout = self._own.layout
-            seat = self._worker.seat(layout.scope(), layout.workers)
+            seat = self._worker.seat(self._own.layout)
             self._own.sit(await seat if isinstance(seat, Coroutine) else seat)
         else:
             await super()._wait(late)
@@ -301,10 +300,10 @@ class _Awaited:
 
     __slots__ = ()
 
-    def seat(self, scope: str, size: int) -> NoReturn:
+    def seat(self, layout: Layout) -> NoReturn:
         raise NoWorkerId(
-            "this generator's worker number is awaited, so it cannot be had from a "
-            f"thread (of {size} in {scope}): await AsyncSnowflakeGenerator.next_id"
+            "this generator's worker number is awaited, so a thread cannot get it "
+            f"({layout.workers} there are): await AsyncSnowflakeGenerator.next_id"
         )
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from datetime import datetime
 
+    from ._core_layout import Layout
+
 __all__ = [
     "AsyncGeneratorManAPI",
     "AsyncIDGenerator",
@@ -167,16 +169,16 @@ class WorkerSeat(Protocol):
 class WorkerAPI(Protocol):
     """Where worker numbers come from, for threads."""
 
-    def seat(self, scope: str, size: int) -> WorkerSeat:
-        """Return the seat of this process, below `size`; may wait to get one."""
+    def seat(self, layout: Layout) -> WorkerSeat:
+        """Return the seat of this process for a layout; may wait to get one."""
         ...
 
 
 class AsyncWorkerAPI(Protocol):
     """Where worker numbers come from, for tasks."""
 
-    async def seat(self, scope: str, size: int) -> WorkerSeat:
-        """Return the seat of this process, below `size`; may wait to get one."""
+    async def seat(self, layout: Layout) -> WorkerSeat:
+        """Return the seat of this process for a layout; may wait to get one."""
         ...
 
 

@@ -318,7 +318,7 @@ class SnowflakeGenerator(SnowflakeCore, SyncIds[int]):
 
     def _wait(self, late: NotYet) -> None:
         if isinstance(late, SeatNeeded):
-            self.sit(self._worker.seat(self._layout.scope(), self._layout.workers))
+            self.sit(self._worker.seat(self._layout))
         else:
             super()._wait(late)
 

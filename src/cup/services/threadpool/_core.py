@@ -114,7 +114,7 @@ class PoolCore(Staff):
             if state is PoolState.RUNNING:
                 return
 
-            if state is PoolState.STOPPING or self.workers:
+            if state is PoolState.STOPPING or self.present:
                 raise PoolClosed(f"pool {self.name!r} is still stopping; wait for it")
 
             if self.queue.room is not None:
@@ -260,17 +260,17 @@ class PoolCore(Staff):
     def ended_but_for(self, but: Worker | None) -> bool:
         """Tell whether no worker is left, not counting one that waits for this."""
         if but is None:
-            return not self.workers and not len(self.queue)
+            return not self.present and not len(self.queue)
 
         # A job waits: not for others that wait like it, and what is queued is left to
         # its own worker.
         return all(
-            worker is but or worker in self.stoppers for worker in list(self.workers)
+            worker is but or worker in self.stoppers for worker in list(self.present)
         )
 
     def join(self) -> None:
         """Wait until the worker threads have ended, after their pool has."""
-        join_all([worker.thread for worker in list(self.workers)])
+        join_all([worker.thread for worker in list(self.present)])
 
     def vanish(self) -> None:
         """Begin anew in a forked child: no workers, and nothing queued."""
@@ -281,7 +281,7 @@ class PoolCore(Staff):
             for record in line
             if not is_claimed(record)
         ]
-        for worker in self.workers:
+        for worker in self.present:
             worker.lost = True
         state = self.state()
         self.renew()
@@ -307,7 +307,7 @@ class PoolCore(Staff):
             return PoolState.BROKEN
 
         if self.refusing is not None:
-            over = not self.workers and not len(self.queue)
+            over = not self.present and not len(self.queue)
             return PoolState.STOPPED if over else PoolState.STOPPING
 
         return PoolState.RUNNING if self.started else PoolState.NEW
@@ -315,7 +315,7 @@ class PoolCore(Staff):
     def interrupt_all(self) -> None:
         """Interrupt every job that runs."""
         here = self.here()
-        for worker, sink in list(self.running.items()):
+        for worker, sink in self.running_now():
             if worker is not here:
                 worker.interrupt(
                     sink, JobInterrupted("the pool is being stopped by force")
@@ -324,7 +324,7 @@ class PoolCore(Staff):
     def give_all_up(self) -> None:
         """Give up every job that did not end in its grace, and tell who waits."""
         here = self.here()
-        for worker, sink in list(self.running.items()):
+        for worker, sink in self.running_now():
             if worker is not here and self.give_up(sink):
                 sink.fail(JobCancelled("the job did not end when it was interrupted"))
 

@@ -112,9 +112,7 @@ class JobQueue:
 
     def has_work(self) -> bool:
         """Tell whether there is anything to take; it may be a husk."""
-        return bool(
-            self.normal or (self.mixed and (self.high or self.low or self.own))
-        )
+        return bool(self.normal or (self.mixed and (self.high or self.low or self.own)))
 
     def lying(self) -> int:
         """Return the number of records, those that were emptied among them."""

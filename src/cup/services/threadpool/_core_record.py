@@ -72,21 +72,31 @@ class Sink(Protocol):
 
 def claim(record: Record) -> Sink | None:
     """Take the call, not to run it; None if somebody else has taken it."""
-    taken = take_to_run(record)
-    return None if taken is None else taken[-1]
-
-
-def take_to_run(record: Record) -> Record | None:
-    """Take the call, to run it with `run_claimed`; None if it was taken."""
-    taken = record.copy()
     try:
-        if len(taken) < _WHOLE or record.pop() is not taken[-1]:
+        sink: Sink = record[_WHOLE - 1]
+        taken: Sink = record.pop()
+        if taken is not sink:
             return None
     except IndexError:
         return None
 
     record.clear()
-    return taken
+    return sink
+
+
+def take_to_run(record: Record) -> Record | None:
+    """Take the call, to run it with `run_claimed`; None if it was taken."""
+    # Not `record.copy()`: until 3.11 that may collect garbage half way, and then other
+    # threads run and change the list that is being copied.
+    try:
+        fn, context, args, kwargs, sink = record
+        if record.pop() is not sink:
+            return None
+    except (IndexError, ValueError):
+        return None
+
+    record.clear()
+    return [fn, context, args, kwargs, sink]
 
 
 def run_claimed(owner: Owner, taken: Record) -> bool:
@@ -178,14 +188,15 @@ class CallbackSink:
 
     def drop(self) -> None:
         """Have a worker call back with a `JobCancelled`."""
-        self._post(False, JobCancelled("the job was cancelled before it started"))
+        error = JobCancelled("the job was cancelled before it started")
+        self._post(ok=False, outcome=error)
 
     def vanish(self) -> None:
         """Forget the call: its callback belongs to the parent."""
 
     def _call(self, ok: bool, outcome: object) -> None:
         if self._core.here() is None:
-            self._post(ok, outcome)
+            self._post(ok=ok, outcome=outcome)
             return
 
         try:
@@ -193,7 +204,7 @@ class CallbackSink:
         except BaseException as error:  # noqa: BLE001 - never the worker's end
             self._core.report(error, "the callback of a job failed")
 
-    def _post(self, ok: bool, outcome: object) -> None:
+    def _post(self, *, ok: bool, outcome: object) -> None:
         # In a copy: a job that was given up may still run in the context itself.
         context = self._context.copy()
         self._core.run_anyway(
@@ -211,7 +222,7 @@ class Herald:
     def __init__(self, core: Staff) -> None:
         self._core = core
 
-    def succeed(self, value: object, /) -> None:
+    def succeed(self, _: object, /) -> None:
         """Note that this was no job."""
         self._core.notices.add()
 

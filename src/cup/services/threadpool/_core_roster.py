@@ -41,6 +41,8 @@ class Roster:
         waking: Whether a worker was woken and has not looked at the queue yet.
         coming: Whether a worker is about to look at the queue without being woken.
         seats: The numbers of workers that may be started.
+        workers: Who works here.
+        present: Those, and who is on the way out and may return to a seat.
         requests: One item per worker that is to go; true to give up its seat.
         marked: A queued record whose waiting time is being measured.
         overdue: Workers that were given up and still run their job.
@@ -68,6 +70,7 @@ class Roster:
         self.coming: bool = False
         self.running: dict[Worker, Sink] = {}
         self.workers: dict[Worker, None] = {}
+        self.present: dict[Worker, None] = {}
         self.seats: deque[int] = deque()
         self.requests: deque[bool] = deque()
         self.numbers: itertools.count[int] = itertools.count()
@@ -155,12 +158,15 @@ class Roster:
         worker: Worker | None = None
         try:
             worker = self.make_worker(number)
-            self.workers[worker] = None
+            self.present[worker] = self.workers[worker] = None
             worker.thread.start()
         except BaseException:
             # It may have started: the exception may be that of a signal handler.
-            if worker is None or worker.call_off():
+            if worker is not None and worker.call_off():
                 self.workers.pop(worker, None)
+                self.present.pop(worker, None)
+                worker = None
+            if worker is None:
                 self.seats.appendleft(number)
             raise
         return True
@@ -180,7 +186,12 @@ class Roster:
         except IndexError:
             return False
 
-        worker.keeps_seat = not with_seat
+        with self.roster:
+            if not with_seat and len(self.workers) <= self.minimum:
+                return False  # the minimum was raised meanwhile
+
+            worker.keeps_seat = not with_seat
+            self._step_out(worker)
         return True
 
     def retire(self, worker: Worker) -> bool:
@@ -209,6 +220,7 @@ class Roster:
                 return False
             if self.idle:
                 self.kick()
+        self.present.pop(worker, None)
         self.somebody_left()
         return True
 
@@ -250,17 +262,24 @@ class Roster:
                 return True
         return False
 
+    def running_now(self) -> list[tuple[Worker, Sink]]:
+        """Return what runs in whom; workers go on meanwhile."""
+        # Not `items()`: to make pairs may collect garbage, and then workers change it.
+        pairs = [(worker, self.running.get(worker)) for worker in list(self.running)]
+        return [(worker, sink) for worker, sink in pairs if sink is not None]
+
     def _who_runs(self, sink: Sink) -> list[tuple[Worker, Sink]]:
         """Return the worker that runs a sink's job, with the sink it knows."""
         return [
             (worker, running)
-            for worker, running in list(self.running.items())
+            for worker, running in self.running_now()
             if running is sink or getattr(running, "inner", None) is sink
         ]
 
     def _write_off(self, worker: Worker) -> None:
         with self.roster:
             self.workers.pop(worker, None)
+            self.present.pop(worker, None)
             self.running.pop(worker, None)
             self.past.take_over(worker)
             self.past.done += 1

@@ -115,7 +115,7 @@ class Staff(Roster):
         try:
             self.rouse(len(records))
         except RuntimeError as error:
-            if not self.workers:
+            if not self.workers and not self._run_queued():
                 self._fail_queued(self._threadless(error))
 
     def admit(self) -> None:
@@ -149,9 +149,29 @@ class Staff(Roster):
 
     def _threadless(self, error: RuntimeError) -> PoolError:
         """Return the error of a pool that has no worker and cannot start one."""
-        if lifecycle.exiting():
-            return PoolClosed(AFTER_EXIT)
         return PoolError(f"pool {self.name!r} cannot start a thread: {error}")
+
+    def _run_queued(self) -> bool:
+        """Run what is queued in a late thread; False unless the interpreter exits.
+
+        Some interpreters start no thread any more when the main one has ended.
+        """
+        if not lifecycle.exiting():
+            return False
+
+        while self.queue.has_work():
+            try:
+                taken = take_to_run(self.queue.take())
+            except IndexError:
+                break
+            if taken is None:
+                self.queue.met_husk()
+                continue
+
+            if taken[-1] is not self.herald:
+                self.free_place()
+            self.run_aside(taken)
+        return True
 
     def _fail(self, records: Iterable[Record], error: PoolError) -> None:
         """Take back what was queued and has not started; tell the sinks why."""
@@ -187,8 +207,8 @@ class Staff(Roster):
         try:
             self.grow_if_needed()
         except RuntimeError as error:
-            if self.workers:
-                return  # they will run it
+            if self.workers or self._run_queued():
+                return  # they will run it, or it has run
 
             failure = self._threadless(error)
             mine = claim(record) is not None
@@ -250,7 +270,7 @@ class Staff(Roster):
         except RuntimeError:
             taken = None if self.workers else take_to_run(record)
             if taken is not None:  # nobody else ever would
-                run_claimed(self, taken)
+                self.run_aside(taken)
 
     def withdrew(self, sink: Sink) -> None:
         """Count a queued job that was taken out with `claim`."""
@@ -264,7 +284,7 @@ class Staff(Roster):
             self.somebody_left()
 
     def free_place(self) -> None:
-        """Give the place of a record that is not queued any more back, if it had one."""
+        """Give the place of a record that has left a bounded queue back."""
         room = self.queue.room
         if room is not None:
             room.free()

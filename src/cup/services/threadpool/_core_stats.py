@@ -97,9 +97,7 @@ def gather(core: PoolCore) -> PoolStats:
         queued=len(core.queue),
         waiting=0 if core.queue.room is None else len(core.queue.room),
         done=totals.done + core.aside.value - core.notices.value,
-        failed=(
-            totals.failed + core.aside_failed.value - core.notices_failed.value
-        ),
+        failed=(totals.failed + core.aside_failed.value - core.notices_failed.value),
         cancelled=core.cancelled.value,
         refused=core.refused.value,
         late=core.late.value,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from ._core_record import Sink
+    from ._core_record import Record, Sink
     from ._core_staff import Staff
 
 __all__ = ["Worker", "worker_here"]
@@ -138,12 +138,12 @@ class Worker(Totals):
         """Tell whether this thread is no worker any more: given up, or in a child."""
         return self.lost or not stamp[0]
 
-    def _work(self) -> None:  # noqa: C901, PLR0912 - a call more costs each job 5 %
+    def _work(self) -> None:
         """Run records until it is time to leave."""
         core = self.core
         queue = core.queue
-        jobs, pop = queue.normal, queue.normal.popleft
-        running, idle, seats = core.running, core.idle, core.seats
+        pop = queue.normal.popleft
+        perform = self._perform
         while True:
             try:
                 record = queue.take() if queue.mixed else pop()
@@ -154,44 +154,48 @@ class Worker(Totals):
 
             if record is core.marked:
                 core.unmark()
-            try:
-                fn, context, args, kwargs, sink = record
-                if record.pop() is not sink:  # read first, taken second
-                    raise IndexError  # noqa: TRY301 - as rare as the others
-            except (IndexError, ValueError):
-                fn = context = args = kwargs = sink = record = None
+            if not perform(record):
                 queue.met_husk()
-                continue
-
-            record.clear()
-            running[self] = sink
-            if core.bounded and sink is not core.herald:
-                core.free_place()
-            # Counted as running first, looked at second: a submitter in between saw a
-            # worker that would come for its job, and now it does not.
-            if (jobs or queue.mixed) and (idle or seats) and not core.waking:
-                core.engage()
-            try:
-                self.current = sink  # from here on the job can be interrupted
-                if not self.done & _SAMPLE:
-                    value = self._run_timed(context, fn, args, kwargs)
-                elif args or kwargs:
-                    value = context.run(fn, *args, **kwargs)
-                else:
-                    value = context.run(fn)  # takes a third of the other call
-                self.current = None
-                if self._claim is not None:
-                    self._settle()
-            except BaseException as error:  # noqa: BLE001 - it goes to who waits
-                del fn, context, args, kwargs
-                self._fail(sink, error)
-            else:
-                del fn, context, args, kwargs
-                self._succeed(sink, value)
-                del value
-            del sink, record
             if self.lost or not stamp[0] or (core.requests and core.dismiss(self)):
                 return
+
+    def _perform(self, record: Record) -> bool:
+        """Run a record and deliver what came of it; False if somebody else took it."""
+        try:
+            fn, context, args, kwargs, sink = record
+            if record.pop() is not sink:  # read first, taken second
+                return False
+        except (IndexError, ValueError):
+            return False
+
+        record.clear()
+        core = self.core
+        core.running[self] = sink
+        if core.bounded and sink is not core.herald:
+            core.free_place()
+        # Counted as running first, looked at second: a submitter in between saw a
+        # worker that would come for its job, and now it does not.
+        if not core.waking and core.queue.has_work() and (core.idle or core.seats):
+            core.engage()
+        try:
+            self.current = sink  # from here on the job can be interrupted
+            if not self.done & _SAMPLE:
+                value = self._run_timed(context, fn, args, kwargs)
+            elif args or kwargs:
+                value = context.run(fn, *args, **kwargs)
+            else:
+                value = context.run(fn)  # takes a third of the other call
+            self.current = None
+            if self._claim is not None:
+                self._settle()
+        except BaseException as error:  # noqa: BLE001 - it goes to who waits
+            del fn, context, args, kwargs
+            self._fail(sink, error)
+            del sink  # no cycle through the traceback
+        else:
+            del fn, context, args, kwargs
+            self._succeed(sink, value)
+        return True
 
     def _run_timed(
         self,

@@ -173,7 +173,7 @@ class AsyncThreadPool(AsyncPoolView):
             except WaitTimeout:
                 core.give_all_up()
         own = core.here()
-        threads = [worker.thread for worker in list(core.workers) if worker is not own]
+        threads = [worker.thread for worker in list(core.present) if worker is not own]
         await ablock(EndAsk(core.ended, own))
         await wait_until_dead(threads)
         return core.report_of_stop(cancelled)
@@ -199,7 +199,7 @@ class AsyncThreadPool(AsyncPoolView):
             await ablock(EndAsk(core.ended, core.here()), timeout)
         except WaitTimeout:
             return False
-        return not core.workers
+        return not core.present
 
     async def __aenter__(self) -> Self:
         return self

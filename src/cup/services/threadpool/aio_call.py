@@ -158,8 +158,9 @@ class Outbox:
 def open_outbox(core: PoolCore, loop: Loop) -> Outbox:
     """Make the outbox of a loop for a pool; those of dead loops go."""
     outboxes: dict[object, Outbox] = core.outboxes
-    # A list: tasks of other loops open theirs at the same time.
-    for key in [key for key, other in list(outboxes.items()) if other.is_over()]:
-        outboxes.pop(key, None)
+    for key in list(outboxes):  # a list: other loops open theirs at the same time
+        other = outboxes.get(key)
+        if other is not None and other.is_over():
+            outboxes.pop(key, None)
     outbox = outboxes[loop] = Outbox(core, loop)
     return outbox

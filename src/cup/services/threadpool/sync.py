@@ -115,7 +115,8 @@ class ThreadPool(PoolView, Executor):
 
         @property
         def _threads(self) -> object:
-            return {worker.thread for worker in list(self._core.workers)}
+            workers = list(self._core.workers)
+            return {w.thread for w in workers if w.thread.ident is not None}
 
         @property
         def _broken(self) -> object:
@@ -185,7 +186,7 @@ class ThreadPool(PoolView, Executor):
         core = self._core
         own = core.here()
         if own is None:
-            threads = [worker.thread for worker in list(core.workers)]
+            threads = [worker.thread for worker in list(core.present)]
             block(EndAsk(core.ended, None))
             join_all(threads)
             return
@@ -218,7 +219,7 @@ class ThreadPool(PoolView, Executor):
             block(EndAsk(core.ended, core.here()), timeout)
         except WaitTimeout:
             return False
-        return not core.workers
+        return not core.present
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse new work; as `concurrent.futures.Executor.shutdown`.
