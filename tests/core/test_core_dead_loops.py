@@ -1,7 +1,6 @@
 """Loops that stop, die, or are asleep: their grants go to who can use them."""
 
 import asyncio
-import gc
 import sys
 import threading
 import time
@@ -32,7 +31,7 @@ SOON = 3 * SLICE + 1.0
 """Seconds after which the next in line has it, on a machine that is busy."""
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=["asyncio"])
 def native(request):
     """Give an event loop that does not run; uvloop, too."""
     if request.param == "uvloop":
@@ -242,68 +241,6 @@ def quietly_forget(tasks):
     tasks.clear()
 
 
-@pytest.mark.parametrize("busy", [False, True])
-@pytest.mark.parametrize("offered", [False, True])
-def test_a_dead_task_is_collected_while_the_mutex_is_held(native, offered, busy):
-    """Its clean-up takes no mutex: this very thread may have it."""
-    line = Permits(1)
-    held = take(line)
-    tasks = [park(native, line)]
-    ask = tasks[0][1]
-    if offered:
-        offer(native, line, held)
-    close(native)
-
-    def collect_it():
-        if busy:
-            with line.mutex:
-                quietly_forget(tasks)
-                collect()
-        else:
-            quietly_forget(tasks)
-            collect()
-        line.settle()
-
-    Thread(collect_it).result()
-    assert ask.state is State.GONE
-    if not offered:
-        line.leave(held)
-    line.check()
-    assert line.free == 1
-
-
-def test_the_collector_may_come_inside_of_any_step(native):
-    """Tasks of a dead loop are collected by allocations that the line itself makes."""
-    line = Permits(1)
-    thresholds = gc.get_threshold()
-    collect()
-
-    def work():
-        for _ in range(60):
-            loop = asyncio.new_event_loop()
-            held = take(line)
-            task, _ = park(loop, line)
-            task._log_destroy_pending = False
-            offer(loop, line, held)
-            loop.close()
-            task.cycle = task.get_coro()
-            del task, loop
-            gc.set_threshold(1)
-            ask = Want(line)
-            block(ask, PATIENCE)
-            line.leave(ask)
-            gc.set_threshold(*thresholds)
-
-    try:
-        Thread(work).result(40)
-    finally:
-        gc.set_threshold(*thresholds)
-    native.close()
-    collect()
-    assert line.free == 1
-    assert len(line) == 0
-
-
 def test_a_wake_towards_a_closed_loop_says_so(native):
     line = Permits(1)
     held = take(line)
@@ -339,24 +276,6 @@ def test_a_trio_run_is_over_before_its_token_is_gone():
     assert loop.reach() is Reach.GONE
     with pytest.raises(trio.RunFinishedError):
         loop._notify(print)
-
-
-def test_a_trio_run_that_ends_leaves_nothing_in_line():
-    line = Permits(1)
-    held = take(line)
-
-    async def main():
-        async with trio.open_nursery() as nursery:
-            for _ in range(3):
-                nursery.start_soon(ablock, Want(line))
-            while len(line) < 3:
-                await trio.sleep(0.001)
-            line.leave(held)
-            nursery.cancel_scope.cancel()
-
-    trio.run(main)
-    line.check()
-    assert line.free == 1
 
 
 # -- wake-ups --------------------------------------------------------------------------

@@ -180,7 +180,7 @@ class Loop:
             self._spent = 0
             self._since = monotonic()
 
-    def may_be_cancelled(self, task: object) -> bool:
+    def may_be_cancelled(self, task: object, /) -> bool:
         """Tell whether the running task may be cancelled already, without a word."""
         raise NotImplementedError
 

@@ -47,7 +47,7 @@ class AsyncioLoop(Loop):
     def _notify(self, callback: Callable[[], None]) -> None:
         self.native.call_soon_threadsafe(callback)
 
-    def may_be_cancelled(self, task: object) -> bool:
+    def may_be_cancelled(self, task: object, /) -> bool:
         """Tell whether a task is in a cancel scope of anyio's.
 
         anyio keeps a state for each task that is; asking it about a task without a

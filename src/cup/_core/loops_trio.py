@@ -73,7 +73,7 @@ class TrioLoop(Loop):
         """Return the running task."""
         return current_task()
 
-    def may_be_cancelled(self, _: object) -> bool:
+    def may_be_cancelled(self, _: object, /) -> bool:
         """Return True: a look costs less than to ask trio whether to look."""
         return True
 

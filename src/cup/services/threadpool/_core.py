@@ -145,10 +145,11 @@ class PoolCore(Staff):
             if not self.started or self.refusing is not None:
                 return
 
-            for _ in range(step):
-                self._add_seat()
-            for _ in range(-step):
-                self._remove_seat()
+            with self.roster:  # nobody gives a seat back between two looks
+                for _ in range(step):
+                    self._add_seat()
+                for _ in range(-step):
+                    self._remove_seat()
         self.wake_all()  # also those that were to be kept before
         self._fill_up()
 

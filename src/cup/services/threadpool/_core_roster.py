@@ -150,6 +150,9 @@ class Roster:
         Raises:
             RuntimeError: If the system has no thread to give.
         """
+        if self._is_over():
+            return False
+
         try:
             number = self.seats.popleft()
         except IndexError:
@@ -159,16 +162,30 @@ class Roster:
         try:
             worker = self.make_worker(number)
             self.present[worker] = self.workers[worker] = None
+            # Published first, looked at second: whoever waits for the end sees it.
+            if self._is_over() and self._call_off(worker):
+                self._free_seat(number)
+                return False
+
             worker.thread.start()
         except BaseException:
             # It may have started: the exception may be that of a signal handler.
-            if worker is not None and worker.call_off():
-                self.workers.pop(worker, None)
-                self.present.pop(worker, None)
-                worker = None
-            if worker is None:
-                self.seats.appendleft(number)
+            if worker is None or self._call_off(worker):
+                self._free_seat(number)
             raise
+        return True
+
+    def _is_over(self) -> bool:
+        return self.refusing is not None and not self.queue.has_work()
+
+    def _call_off(self, worker: Worker) -> bool:
+        """Strike off a worker that never began to work; False if it has."""
+        if not worker.call_off():
+            return False
+
+        self.workers.pop(worker, None)
+        self.present.pop(worker, None)
+        self.somebody_left()
         return True
 
     def wake_all(self) -> None:
@@ -208,7 +225,14 @@ class Roster:
         if self.workers.pop(worker, False) is None:
             self.past.take_over(worker)
             if worker.keeps_seat:
-                self.seats.append(worker.number)
+                self._free_seat(worker.number)
+
+    def _free_seat(self, number: int) -> None:
+        """Give a seat back; where the maximum was lowered, it is gone instead."""
+        try:
+            self.requests.remove(True)
+        except ValueError:
+            self.seats.append(number)
 
     def leave(self, worker: Worker) -> bool:
         """Let a worker go; False if there is work again and it must stay."""
@@ -284,7 +308,7 @@ class Roster:
             self.past.take_over(worker)
             self.past.done += 1
             self.past.failed += 1
-            self.seats.append(next(self.numbers))
+            self._free_seat(next(self.numbers))
         self.engage()
         self.somebody_left()
 
