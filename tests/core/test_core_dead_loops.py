@@ -31,13 +31,10 @@ SOON = 3 * SLICE + 1.0
 """Seconds after which the next in line has it, on a machine that is busy."""
 
 
-@pytest.fixture(params=["asyncio"])
-def native(request):
-    """Give an event loop that does not run; uvloop, too."""
-    if request.param == "uvloop":
-        loop = pytest.importorskip("uvloop").new_event_loop()
-    else:
-        loop = asyncio.new_event_loop()
+@pytest.fixture
+def native():
+    """Give an event loop that does not run; uvloop runs on for a while when stopped."""
+    loop = asyncio.new_event_loop()
     yield loop
     if not loop.is_closed():
         loop.run_until_complete(asyncio.sleep(0))

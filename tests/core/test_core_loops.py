@@ -237,32 +237,6 @@ async def test_cancelling_leaves_the_line():
     assert second.result == "granted"
 
 
-@pytest.mark.parametrize("first_step", ["grant", "cancel"])
-async def test_a_grant_that_meets_a_cancelled_task_goes_to_the_next(first_step):
-    """Which of the two comes first is for the loop to say; the grant is never lost."""
-    line = Permits(0)
-    first, second = Outcome(line), Outcome(line)
-
-    async def both_at_once():
-        await until(lambda: len(line) == 2)
-        if first_step == "grant":
-            line.release()
-            assert first.ask.state is State.OFFERED
-        first.scope.cancel()
-        if first_step == "cancel":
-            line.release()
-        await until(lambda: first.result != "pending")
-        if first.result == "granted":
-            line.leave(first.ask)
-
-    await run_all(first, second, both_at_once)
-    assert second.result == "granted"
-    line.leave(second.ask)
-    line.total = 1
-    line.check()
-    assert line.free == 1
-
-
 def test_cancelling_as_asyncio_does():
     async def main(order):
         line = Permits(0)

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from . import _demo_generator, _demo_thread, _demo_threadpool, _demo_together
+from . import _demo_thread, _demo_threadpool, _demo_together
 from ._demo_loops import installed_loops
 from ._demo_output import make_reporter
 from ._demo_part import Part, Stage
@@ -40,7 +40,6 @@ exit status:
 _FOR_THREADS: Final = (
     *_demo_threadpool.PARTS,
     *_demo_thread.PARTS,
-    *_demo_generator.PARTS,
 )
 _TOGETHER: Final = (*_demo_together.PARTS,)
 
@@ -129,11 +128,10 @@ def _chapters(loops: tuple[str, ...]) -> Iterator[tuple[str, list[Part]]]:
     yield "threads", [*_FOR_THREADS]
 
     # Loads event loops.
-    from ._demo_generator_aio import PARTS as GENERATOR  # noqa: PLC0415
     from ._demo_thread_aio import PARTS as THREAD  # noqa: PLC0415
     from ._demo_threadpool_aio import PARTS as THREADPOOL  # noqa: PLC0415
 
-    for_tasks = (*THREADPOOL, *THREAD, *GENERATOR)
+    for_tasks = (*THREADPOOL, *THREAD)
     for loop in loops:
         yield loop, [part.on(loop) for part in for_tasks]
 

@@ -28,6 +28,11 @@ class RWCore(RWState):
 
     __slots__ = ()
 
+    # Declared again: this class sets what its base declares.
+    closed: bool
+    version: int
+    writer: object | None
+
     # -- reading -------------------------------------------------------------------
 
     def enter(self, owner: object) -> bool:

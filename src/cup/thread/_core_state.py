@@ -88,7 +88,7 @@ class RWState(Line):
             return False
 
         if not ask.writes:
-            self.readers[ask.owner] = self.readers.get(ask.owner, 0) + 1
+            self.readers[ask.owner] = 1  # who reads already does not ask
             return True
 
         self.closed = True
@@ -113,10 +113,8 @@ class RWState(Line):
         if ask.writes:
             if self.writer == ask.owner:  # else its loop was found closed before
                 self._let_go()
-        elif self.readers[ask.owner] > 1:
-            self.readers[ask.owner] -= 1
         else:
-            del self.readers[ask.owner]
+            self.readers.pop(ask.owner, None)
 
     def _pump(self) -> None:
         queue = self._queue

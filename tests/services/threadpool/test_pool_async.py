@@ -414,10 +414,10 @@ async def test_leaving_each_early_cancels_what_has_not_started(single):
     async for number in single.each(job, range(10), limit=5):
         assert number == 0
         break
+    gate.open()
     async for _ in single.each(int, "123", limit=5):
         break
     assert single.stats().queued == 0
-    gate.open()
     await single.stop()
     assert ran in ([0], [0, 1])
     assert single.stats().queued == 0

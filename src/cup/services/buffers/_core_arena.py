@@ -99,18 +99,17 @@ class Arena:
         What they held is lost: they read as zeros, or as before where the system has
         no such call.
         """
-        advise = getattr(mmap, "MADV_DONTNEED", None)
-        if advise is None or sys.platform == "win32":
+        if sys.platform == "win32":
             return 0
 
         dropped = 0
         numbered = enumerate(sorted(blocks))
         for _, run in groupby(numbered, key=lambda pair: pair[1] - pair[0]):
             numbers = [block for _, block in run]
-            dropped += self._drop_run(numbers[0], numbers[-1] + 1, advise)
+            dropped += self._drop_run(numbers[0], numbers[-1] + 1)
         return dropped
 
-    def _drop_run(self, first: int, stop: int, advise: int) -> int:
+    def _drop_run(self, first: int, stop: int) -> int:
         dropped = 0
         while first < stop:
             number, rest = divmod(first, self._step)
@@ -121,8 +120,8 @@ class Arena:
                 start = -(-rest * size // mmap.PAGESIZE) * mmap.PAGESIZE
                 length = (end - number * self._step) * size - start
                 length -= length % mmap.PAGESIZE
-                if length > 0:
-                    mapping.madvise(advise, start, length)
+                if length > 0 and sys.platform != "win32":
+                    mapping.madvise(mmap.MADV_DONTNEED, start, length)
                     dropped += length
             first = end
         return dropped

@@ -8,6 +8,7 @@ namesake in `os` or `socket`; those with `all` in the name repeat it until done.
 from __future__ import annotations
 
 import os
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,12 @@ __all__ = ["Buffer"]
 
 
 def _iov_max() -> int:
+    if sys.platform == "win32":
+        return 1
+
     try:
         found = os.sysconf("SC_IOV_MAX")
-    except (AttributeError, OSError, ValueError):
+    except (OSError, ValueError):
         found = -1
     return min(found, 1024) if found > 0 else 16  # what POSIX grants
 
@@ -133,12 +137,12 @@ class Buffer(Cursor):
         if not views:
             return 0
 
-        if hasattr(os, "readv"):
-            count = os.readv(fd, views)
-        else:
+        if sys.platform == "win32":
             data = os.read(fd, views[0].nbytes)
             count = len(data)
             views[0][:count] = data
+        else:
+            count = os.readv(fd, views)
         self.filled(count)
         return count
 
@@ -158,9 +162,10 @@ class Buffer(Cursor):
         if not views:
             return 0
 
-        count = (
-            os.writev(fd, views) if hasattr(os, "writev") else os.write(fd, views[0])
-        )
+        if sys.platform == "win32":
+            count = os.write(fd, views[0])
+        else:
+            count = os.writev(fd, views)
         self._position += count
         return count
 
@@ -197,10 +202,10 @@ class Buffer(Cursor):
         if not views:
             return 0
 
-        if _scatters(sock):
-            count = sock.recvmsg_into(views)[0]
-        else:
+        if sys.platform == "win32" or _is_tls(sock):
             count = sock.recv_into(views[0])
+        else:
+            count = sock.recvmsg_into(views)[0]
         self.filled(count)
         return count
 
@@ -220,7 +225,10 @@ class Buffer(Cursor):
         if not views:
             return 0
 
-        count = sock.sendmsg(views) if _scatters(sock) else sock.send(views[0])
+        if sys.platform == "win32" or _is_tls(sock):
+            count = sock.send(views[0])
+        else:
+            count = sock.sendmsg(views)
         self._position += count
         return count
 
@@ -242,6 +250,6 @@ class Buffer(Cursor):
         return self._position - start
 
 
-def _scatters(sock: socket.socket) -> bool:
-    """Tell whether a socket has the calls: not TLS sockets, and not on Windows."""
-    return hasattr(sock, "recvmsg_into") and not hasattr(sock, "do_handshake")
+def _is_tls(sock: socket.socket) -> bool:
+    """Tell whether a socket encrypts: those refuse to scatter and gather."""
+    return hasattr(sock, "do_handshake")
