@@ -122,10 +122,12 @@ def test_demo_at_full_size_prints_plain_lines(tmp_path):
 
 def test_threads_come_first_and_load_no_loop(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from cup.cli import demo\n"
-        "from cup.cli._demo_part import Stage\n"
+        "import sys; from pathlib import Path; from tempfile import mkdtemp\n"
+        "from cup.cli import demo; from cup.cli._demo_part import Stage\n"
         "where, parts = next(demo._chapters(('asyncio', 'trio')))\n"
-        "for part in parts: part.run(Stage(folder=Path(sys.argv[1]), quick=True))\n"
+        "for part in parts:\n"
+        "    folder = Path(mkdtemp(dir=sys.argv[1]))\n"
+        "    part.run(Stage(folder=folder, quick=True))\n"
         "print(where, {'asyncio', 'anyio', 'trio', 'rich'} & {*sys.modules})"
     )
     run = subprocess.run(

@@ -72,7 +72,7 @@ class Permits(Line):
         except IndexError:
             return False
         self.book.append(("take", ask))
-        ask.value = len(self.book)
+        ask.value = len(self.book) or 1
         return True
 
     def put_back(self, ask):
@@ -99,6 +99,13 @@ class Permits(Line):
         assert not self._notes
         assert len(self) == 0
         assert not self._homes
+
+
+class NoBook(list):
+    """Books of a long race, or of one that must keep nothing alive."""
+
+    def append(self, _):
+        pass
 
 
 class FakeWaiter:
@@ -143,6 +150,15 @@ def wait_for(predicate, timeout=PATIENCE):
     while not predicate():
         assert time.monotonic() < deadline, "the awaited state never came"
         time.sleep(0.0005)
+
+
+async def until(predicate):
+    """Wait on a task until a state is there, of threads, too."""
+    import anyio  # not above: some processes of these tests load no event loop
+
+    with anyio.fail_after(PATIENCE):
+        while not predicate():
+            await anyio.sleep(0.0005)
 
 
 class Thread(threading.Thread):
@@ -210,7 +226,13 @@ def collect():
 
 
 def fork_without_hooks():
-    """Fork as servers written in C do: Python's at-fork hooks do not run."""
+    """Fork as servers written in C do: Python's at-fork hooks do not run.
+
+    Nobody else may be about to take the interpreter's lock then, or the child inherits
+    a lock that others wait for, and its first thread hangs.
+    """
+    if threading.active_count() > 1:
+        time.sleep(0.05)
     return ctypes.PyDLL(None).fork()
 
 

@@ -310,7 +310,7 @@ class Counter(Program):
 
     def step(self, now):
         self.steps.append(os.getpid())
-        return now + 0.01
+        return now + 0.2  # asleep when the process forks
 
 
 def test_a_program_goes_on_in_a_child_once_nudged(how):
@@ -379,12 +379,12 @@ def test_threads_of_a_child_that_race_nudge_one_driver(how, monkeypatch):
 def test_a_child_does_not_keep_the_appointments_of_its_parent(how):
     calls = []
     appointment = timekeeper.call_at(
-        time.monotonic() + 0.05, lambda: calls.append(os.getpid())
+        time.monotonic() + 0.25, lambda: calls.append(os.getpid())
     )
 
     def child():
         done = []
-        timekeeper.call_at(time.monotonic() + 0.15, lambda: done.append(None))
+        timekeeper.call_at(time.monotonic() + 0.4, lambda: done.append(None))
         wait_for(lambda: done)
         return calls
 

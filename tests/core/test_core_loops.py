@@ -17,6 +17,7 @@ from core_tools import (
     Want,
     collect,
     take,
+    until,
     wait_for,
 )
 
@@ -27,13 +28,6 @@ from cup._core.wait import Reach, State, block
 from cup.errors import InvalidType, InvalidValue, LoopGone, WaitTimeout
 
 HUGE = [1e7, 1e18, 1e300, 10**30, float("inf")]
-
-
-async def until(predicate):
-    """Wait until a state is there."""
-    with anyio.fail_after(PATIENCE):
-        while not predicate():
-            await anyio.sleep(0.0005)
 
 
 async def run_all(*functions):
@@ -235,6 +229,31 @@ async def test_cancelling_leaves_the_line():
 
     await run_all(first, second, cancel)
     assert second.result == "granted"
+
+
+@pytest.mark.parametrize("first_step", ["grant", "cancel"])
+async def test_a_grant_that_meets_a_cancelled_task_goes_to_the_next(first_step):
+    """Which of the two comes first is for the loop to say; the grant is never lost."""
+    line = Permits(0)
+    first, second = Outcome(line), Outcome(line)
+
+    async with anyio.create_task_group() as group:
+        for number, task in enumerate((first, second)):
+            group.start_soon(task)
+            await until(lambda n=number: len(line) == n + 1)
+        if first_step == "grant":
+            line.release()
+            assert first.ask.state is State.OFFERED
+        first.scope.cancel()
+        if first_step == "cancel":
+            line.release()
+        await until(lambda: first.result != "pending")
+        if first.result == "granted":
+            line.leave(first.ask)
+    assert second.result == "granted"
+    line.leave(second.ask)
+    line.check()
+    assert line.free == 1
 
 
 def test_cancelling_as_asyncio_does():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from _thread import get_ident
 from threading import RLock
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,6 +65,9 @@ stamp: Stamp = make_stamp()
 epoch: int = 0
 """What `generation()` returns; right only while `stamp[0]` is true."""
 
+survivor: int = 0
+"""The thread that forked, in a child; the only one that came along."""
+
 renewal = RLock()
 """Held while something inherited is made anew: threads of a child may race for it."""
 
@@ -77,9 +81,10 @@ def generation() -> int:
 
 def _enter_child() -> int:
     """Count the fork, once; a child starts with one thread, so nothing races here."""
-    global epoch, renewal  # noqa: PLW0603 - there is one process
+    global epoch, renewal, survivor  # noqa: PLW0603 - there is one process
     if not stamp[0]:
         epoch += 1
+        survivor = get_ident()  # where no hook runs, most likely
         stamp[0] = 1
         renewal = RLock()  # a thread of the parent may have held it
         for hook in _hooks:

@@ -173,6 +173,18 @@ class Line:
         self._notes.append(ask)
         self.settle()
 
+    def leave_at_once(self, ask: AnyAsk) -> None:
+        """Leave the line for good, as `leave` does, and have left on return.
+
+        A caller that goes on would else meet its own ask in the line. It waits for the
+        mutex: not for finalizers.
+        """
+        self._check_fork()
+        self._notes.append(ask)
+        with self.mutex:
+            self._work_off_notes()
+        self.settle()
+
     def changed(self) -> None:
         """Say that something may be grantable now; never waits for the mutex."""
         self._check_fork()

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
+L = TypeVar("L", bound="Loop")
 _modules = sys.modules
 _BUDGET = 64  # immediate answers between two real checkpoints
 _BUDGET_SECONDS = 0.001
@@ -131,12 +131,12 @@ class Loop:
         self.armed = True
         try:
             self._notify(self._drain)
-        except RuntimeError:  # closed; trio's RunFinishedError is one
+        except BaseException as error:
             self.armed = False
+            if not isinstance(error, RuntimeError) or self.reach() is not Reach.GONE:
+                raise
+            self.inbox.clear()  # what is in there would keep the loop for ever
             return False
-        except BaseException:
-            self.armed = False
-            raise
         return True
 
     def _drain(self) -> None:
@@ -220,6 +220,13 @@ class Loop:
     def make_waiter(self) -> TaskWaiter:
         """Return a waiter for the task that runs now."""
         raise NotImplementedError
+
+
+def forget_closed(known: dict[int, L]) -> None:
+    """Drop the loops that are closed: what was posted to one may keep it alive."""
+    for key, loop in list(known.items()):
+        if loop.reach() is Reach.GONE:
+            known.pop(key, None)
 
 
 def current_loop() -> Loop:
@@ -341,8 +348,11 @@ async def ablock(ask: Ask[T], timeout: float | None = None) -> T:
     try:
         line.file(ask, waiter)
         await _wait(ask, waiter, deadline)
-    except BaseException:
+    except GeneratorExit:  # maybe in a finalizer, under the mutex of this very thread
         line.leave(ask)
+        raise
+    except BaseException:
+        line.leave_at_once(ask)
         raise
 
     if not ask.is_settled() and line.leave_unless_granted(ask):

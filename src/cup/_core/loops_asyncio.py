@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from anyio.lowlevel import checkpoint
 
 from . import fork
-from .loops import Loop, TaskWaiter
+from .loops import Loop, TaskWaiter, forget_closed
 from .wait import Reach
 
 if TYPE_CHECKING:
@@ -177,4 +177,9 @@ def current() -> AsyncioLoop | None:
     if native is None:
         return None
 
-    return _loops.get(id(native)) or _loops.setdefault(id(native), AsyncioLoop(native))
+    return _loops.get(id(native)) or _meet(native)
+
+
+def _meet(native: asyncio.AbstractEventLoop) -> AsyncioLoop:
+    forget_closed(_loops)
+    return _loops.setdefault(id(native), AsyncioLoop(native))

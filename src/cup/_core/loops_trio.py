@@ -11,7 +11,7 @@ from trio import lowlevel
 from trio.lowlevel import Abort, current_task, in_trio_task, wait_task_rescheduled
 
 from . import fork
-from .loops import Loop, TaskWaiter
+from .loops import Loop, TaskWaiter, forget_closed
 from .wait import Reach
 
 if TYPE_CHECKING:
@@ -49,7 +49,11 @@ class TrioLoop(Loop):
         token = self._token()
         if token is None:
             raise trio.RunFinishedError("the trio run is gone")
-        token.run_sync_soon(callback)
+        try:
+            token.run_sync_soon(callback)
+        except trio.RunFinishedError:
+            self._over = True
+            raise
 
     def is_here(self) -> bool:
         """Tell whether the calling code runs on this loop."""
@@ -163,6 +167,7 @@ def current() -> TrioLoop | None:
     token = lowlevel.current_trio_token()
     loop = _loops.get(id(token))
     if loop is None:
+        forget_closed(_loops)
         loop = _loops[id(token)] = TrioLoop(token)
         lowlevel.spawn_system_task(loop.attend, name="cup: deferred calls")
     return loop

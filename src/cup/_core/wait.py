@@ -162,7 +162,7 @@ def block(ask: Ask[T], timeout: float | None = None) -> T:
     try:
         target.unmask()
     except BaseException:
-        ask.line.leave(ask)
+        ask.line.leave_at_once(ask)
         raise
     return value
 
@@ -184,7 +184,7 @@ def _block(ask: Ask[T], timeout: float | None) -> T:
         line.file(ask, waiter)
         _wait(ask, waiter, deadline)
     except BaseException:
-        line.leave(ask)
+        line.leave_at_once(ask)
         raise
 
     if not ask.is_settled() and line.leave_unless_granted(ask):

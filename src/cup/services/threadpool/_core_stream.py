@@ -29,6 +29,8 @@ __all__ = ["Cell", "NextAsk", "Stream"]
 
 T = TypeVar("T")
 
+_NO_KEYWORDS: dict[str, Any] = {}  # one for all: who runs a record does not change it
+
 
 class Cell(Generic[T]):
     """The outcome of one call of a stream, and the sink of its record."""
@@ -48,12 +50,18 @@ class Cell(Generic[T]):
     def succeed(self, value: T, /) -> None:
         """Take the result."""
         self.value = value
-        self._arrive()
+        stream, self.stream = self.stream, None
+        self.done = True  # before the consumer is looked for, who sets and then looks
+        if stream is not None:
+            stream.arrived(self)
 
     def fail(self, error: BaseException, /) -> None:
         """Take the exception."""
         self.error = error
-        self._arrive()
+        stream, self.stream = self.stream, None
+        self.done = True
+        if stream is not None:
+            stream.arrived(self)
 
     def drop(self) -> None:
         """Take it that the call was cancelled."""
@@ -63,12 +71,6 @@ class Cell(Generic[T]):
         """Take it that the call does not exist in this forked child."""
         self.error = JobCancelled("the job belongs to the parent of this process")
         self.done = True
-
-    def _arrive(self) -> None:
-        stream, self.stream = self.stream, None
-        self.done = True  # before the consumer is looked for, who sets and then looks
-        if stream is not None:
-            stream.arrived(self)
 
     def outcome(self) -> T:
         """Give the result away or raise the exception; called once."""
@@ -157,12 +159,12 @@ class Stream(Line, Generic[T]):
                 return
 
             cell = Cell(self)
-            cell.record = [self._fn, job_context(), args, {}, cell]
+            cell.record = record = [self._fn, job_context(), args, _NO_KEYWORDS, cell]
             if self._ordered:
                 self._cells.append(cell)
             else:
                 self._flying[cell] = None
-            yield cell.record
+            yield record
 
     def arrived(self, cell: Cell[T]) -> None:
         """Note an outcome; called by workers."""
@@ -181,15 +183,15 @@ class Stream(Line, Generic[T]):
 
     def pop(self) -> Cell[T] | None:
         """Remove and return the outcome that is next, if it is there."""
-        cell = self.head()
-        if cell is None:
+        if self._ordered:
+            cells = self._cells
+            return cells.popleft() if cells and cells[0].done else None
+
+        if not self._arrived:
             return None
 
-        if self._ordered:
-            self._cells.popleft()
-        else:
-            self._arrived.popleft()
-            del self._flying[cell]
+        cell = self._arrived.popleft()
+        del self._flying[cell]
         return cell
 
     def in_flight(self) -> int:

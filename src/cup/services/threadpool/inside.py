@@ -5,6 +5,7 @@ Called in a worker, by the code of a job.
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cup._core.loops import Loop
+    from cup._core.park import Parker
 
     from ._core_record import Sink
 
@@ -76,19 +78,6 @@ def _loop_here() -> Loop:
     return home
 
 
-class _Letter:
-    """A function that is posted to a loop, to be called there."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self._function = function
-
-    def set(self) -> None:
-        """Call it."""
-        self._function()
-
-
 class _Errand(Generic[T]):
     """One call from a worker into a loop."""
 
@@ -98,53 +87,90 @@ class _Errand(Generic[T]):
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._parker = borrow()
+        self._parker: Parker | None = None
         self._error: BaseException | None = None
         self.done = False
 
-    def end(self, error: BaseException | None) -> None:
+    def set(self) -> None:
+        """Make the call or have it made; the loop does this, when it is posted."""
+        raise NotImplementedError
+
+    def _end(self, error: BaseException | None) -> None:
         """Say that the call is over, on the loop."""
         self._error = error
         self.done = True
-        self._parker.wake()
+        parker = self._parker
+        if parker is not None:
+            parker.wake()
 
-    def run(self, call: Callable[[], T]) -> None:
-        """Run a plain function, on the loop."""
-        error = None
-        try:
-            self._value = call()
-        except BaseException as caught:  # noqa: BLE001 - it goes to the worker
-            error = caught
-        self.end(error)
-
-    async def run_async(self, call: Callable[[], Awaitable[T]]) -> None:
-        """Run an async function, in a task of the loop."""
-        error = None
-        try:
-            self._value = await call()
-        except BaseException as caught:  # noqa: BLE001 - it goes to the worker
-            error = caught
-        self.end(error)
-
-    def wait(self, callback: Callable[[], None]) -> T:
+    def run(self) -> T:
         """Send the call to the loop and wait for its outcome, in the worker."""
-        if not self._loop.post(_Letter(callback)):
+        if not self._loop.post(self):
             raise LoopGone("the event loop of this job is closed")
 
-        while not self.done:
-            if wait.park(self._parker, monotonic() + SLICE):
-                continue
-
-            if self._loop.reach() is Reach.GONE and not self.done:
-                raise LoopGone("the event loop of this job was closed meanwhile")
-        give_back(self._parker)
-        if self._error is None:
+        # The loop often runs while it is being woken: then this thread never parks.
+        if not self.done:
+            self._park()
+        error, self._error = self._error, None
+        if error is None:
             return self._value
 
         try:
-            raise self._error
+            raise error
         finally:
-            del self
+            del self, error  # no cycle through the traceback
+
+    def _park(self) -> None:
+        parker = self._parker = borrow()
+        woken = False
+        # Set first, looked at second, as the loop does the other way round.
+        while not self.done:
+            woken = wait.park(parker, monotonic() + SLICE)
+            if not woken and self._loop.reach() is Reach.GONE and not self.done:
+                raise LoopGone("the event loop of this job was closed meanwhile")
+        if woken:
+            give_back(parker)  # its one wake has come
+
+
+class _PlainErrand(_Errand[T]):
+    """Calls a plain function."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, loop: Loop, call: Callable[[], T]) -> None:
+        super().__init__(loop)
+        self._call = call
+
+    def set(self) -> None:
+        """Make the call."""
+        error = None
+        try:
+            self._value = self._call()
+        except BaseException as caught:  # noqa: BLE001 - it goes to the worker
+            error = caught
+        self._end(error)
+
+
+class _AsyncErrand(_Errand[T]):
+    """Awaits an async function, in a task of its own."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, loop: Loop, call: Callable[[], Awaitable[T]]) -> None:
+        super().__init__(loop)
+        self._call = call
+
+    def set(self) -> None:
+        """Start the task."""
+        self._loop.spawn(self._make_call)
+
+    async def _make_call(self) -> None:
+        error = None
+        try:
+            self._value = await self._call()
+        except BaseException as caught:  # noqa: BLE001 - it goes to the worker
+            error = caught
+        self._end(error)
 
 
 def run_in_loop(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -162,8 +188,7 @@ def run_in_loop(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         LoopGone: If no task awaits this job, or its loop was closed.
         BaseException: What `fn` raised.
     """
-    errand: _Errand[T] = _Errand(_loop_here())
-    return errand.wait(lambda: errand.run(lambda: fn(*args, **kwargs)))
+    return _PlainErrand(_loop_here(), partial(fn, *args, **kwargs)).run()
 
 
 def await_in_loop(
@@ -183,8 +208,4 @@ def await_in_loop(
         LoopGone: If no task awaits this job, or its loop was closed.
         BaseException: What `fn` raised.
     """
-    loop = _loop_here()
-    errand: _Errand[T] = _Errand(loop)
-    return errand.wait(
-        lambda: loop.spawn(lambda: errand.run_async(lambda: fn(*args, **kwargs)))
-    )
+    return _AsyncErrand(_loop_here(), partial(fn, *args, **kwargs)).run()
