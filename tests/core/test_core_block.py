@@ -1,5 +1,7 @@
 """Waiting on threads: `block`, its time-outs, and what ends a wait early."""
 
+import linecache
+import sys
 import threading
 import time
 from decimal import Decimal
@@ -29,7 +31,7 @@ from cup._core.clock import (
     deadline_after,
 )
 from cup._core.interrupt import Target
-from cup._core.line import Latch
+from cup._core.line import Fifo, Latch, Line
 from cup._core.park import LockParker
 from cup._core.wait import Ask, Reach, State, ThreadWaiter, block
 from cup.errors import InvalidType, InvalidValue, WaitTimeout
@@ -308,6 +310,54 @@ def test_an_exception_of_a_signal_handler_ends_the_wait():
     line.leave(held)
     line.check()
     assert line.free == 1
+
+
+class Tripwire:
+    """Raises KeyboardInterrupt at the n-th step of the code that is traced.
+
+    Not at `with`: its line comes once more before it is left, where no signal comes.
+    """
+
+    def __init__(self, codes, number):
+        self.codes, self.left = codes, number
+
+    def __call__(self, frame, event, _):
+        if frame.f_code not in self.codes:
+            return None
+        if event == "line" and not self.is_with(frame):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+        return self
+
+    @staticmethod
+    def is_with(frame):
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        return line.lstrip().startswith("with ")
+
+
+def test_an_exception_at_any_step_into_the_line_comes_out_as_it_is():
+    """A signal may come between two steps: the caller is not told of a broken line."""
+    codes = {Line.file.__code__, Line._count.__code__, Fifo.add.__code__}
+    for number in range(1, 100):
+        line = Permits(0)
+        ask = Want(line)
+        wire = Tripwire(codes, number)
+        before = sys.gettrace()
+        sys.settrace(wire)
+        try:
+            with pytest.raises((KeyboardInterrupt, WaitTimeout)) as caught:
+                block(ask, 0.001)
+        finally:
+            sys.settrace(before)
+        line.changed()
+        assert len(line) == 0
+        assert ask.state in (State.NEW, State.GONE)
+        line.release()
+        assert block(Want(line), 0)
+        if caught.type is WaitTimeout:
+            break
+    assert number > 10
 
 
 @needs_signals

@@ -48,8 +48,8 @@ class Fifo:
         self.asks.move_to_end(ask, last=False)
 
     def remove(self, ask: AnyAsk) -> None:
-        """Take an ask out."""
-        del self.asks[ask]
+        """Take an ask out, if it is in: a signal may have kept it from coming in."""
+        self.asks.pop(ask, None)
 
     def head(self) -> AnyAsk | None:
         """Return the ask that is to be granted next, None if none is."""
@@ -313,10 +313,10 @@ class Line:
         home = None if ask.waiter is None else ask.waiter.home
         if home is not None:
             count = self._homes.get(home, 0) + step
-            if count:
+            if count > 0:
                 self._homes[home] = count
             else:
-                del self._homes[home]
+                self._homes.pop(home, None)
 
     def _purge(self) -> None:
         """Drop the asks of closed loops; done when the line has doubled."""

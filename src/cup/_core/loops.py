@@ -348,6 +348,7 @@ async def ablock(ask: Ask[T], timeout: float | None = None) -> T:
     try:
         line.file(ask, waiter)
         await _wait(ask, waiter, deadline)
+        in_vain = not ask.is_settled() and line.leave_unless_granted(ask)
     except GeneratorExit:  # maybe in a finalizer, under the mutex of this very thread
         line.leave(ask)
         raise
@@ -355,7 +356,7 @@ async def ablock(ask: Ask[T], timeout: float | None = None) -> T:
         line.leave_at_once(ask)
         raise
 
-    if not ask.is_settled() and line.leave_unless_granted(ask):
+    if in_vain:
         raise ask.timed_out(0 if timeout is None else timeout)
 
     return ask.value

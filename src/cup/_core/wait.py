@@ -183,11 +183,12 @@ def _block(ask: Ask[T], timeout: float | None) -> T:
     try:
         line.file(ask, waiter)
         _wait(ask, waiter, deadline)
+        in_vain = not ask.is_settled() and line.leave_unless_granted(ask)
     except BaseException:
         line.leave_at_once(ask)
         raise
 
-    if not ask.is_settled() and line.leave_unless_granted(ask):
+    if in_vain:
         raise ask.timed_out(0 if timeout is None else timeout)
 
     return ask.value

@@ -96,8 +96,8 @@ class TwoQueues(Fifo):
         queue.move_to_end(ask, last=False)
 
     def remove(self, ask: Ask[Any]) -> None:
-        """Take an ask out."""
-        del self._of(ask)[ask]
+        """Take an ask out, if it is in."""
+        self._of(ask).pop(ask, None)
 
     def head(self) -> Ask[Any] | None:
         """Return who may be let in next, None while they all have to wait."""
