@@ -7,10 +7,12 @@ Each error is one of ours and also the built-in that a caller would catch::
     ├── InvalidType               TypeError
     ├── MissingExtra              ImportError
     ├── WaitTimeout               TimeoutError
+    │   ├── ConditionTimeout
     │   ├── LockTimeout           RuntimeError
     │   └── JobTimeout            concurrent.futures.TimeoutError
     │       ├── QueueTimeout
     │       └── RunTimeout
+    ├── WaitFailed                RuntimeError
     ├── LockError                 RuntimeError
     │   ├── LockDeadlock
     │   ├── LockNotHeld
@@ -32,6 +34,24 @@ Each error is one of ours and also the built-in that a caller would catch::
     │   ├── EpochOver             OverflowError
     │   ├── NoWorkerId            LookupError
     │   └── WorkerIdLost
+    ├── CronError                 ValueError
+    ├── ExecutorError             RuntimeError
+    │   ├── ExecutorClosed
+    │   ├── UnknownJob            LookupError
+    │   └── UnsendableResult      TypeError
+    ├── HeartbeatError            RuntimeError
+    │   ├── HeartbeatClosed
+    │   └── InvalidKey            ValueError
+    ├── LogError                  OSError
+    │   ├── CorruptRecord
+    │   ├── TornTail
+    │   ├── WriteFailed
+    │   ├── LogPoisoned
+    │   ├── LogLocked
+    │   ├── LogClosed             ValueError
+    │   ├── UnsupportedFormat     ValueError
+    │   ├── RecordTooLarge        ValueError
+    │   └── RecordGone            LookupError
     ├── StoreUnreachable          ConnectionError
     ├── BlockingInLoop            RuntimeError
     ├── LoopGone                  RuntimeError
@@ -63,13 +83,21 @@ __all__ = [
     "BufferReleased",
     "BufferTooLarge",
     "ClockBehind",
+    "CorruptRecord",
+    "CronError",
+    "ConditionTimeout",
     "CupError",
     "EpochOver",
+    "ExecutorClosed",
+    "ExecutorError",
     "ExpectFailure",
     "ForeignBuffer",
     "ForkedProcess",
+    "HeartbeatClosed",
+    "HeartbeatError",
     "IdError",
     "InvalidId",
+    "InvalidKey",
     "InvalidType",
     "InvalidValue",
     "JobCancelled",
@@ -80,6 +108,10 @@ __all__ = [
     "LockError",
     "LockNotHeld",
     "LockTimeout",
+    "LogClosed",
+    "LogError",
+    "LogLocked",
+    "LogPoisoned",
     "LoggerException",
     "LoopGone",
     "MissingExtra",
@@ -90,13 +122,21 @@ __all__ = [
     "PoolError",
     "PoolFull",
     "QueueTimeout",
+    "RecordGone",
+    "RecordTooLarge",
     "RunTimeout",
     "StoreUnreachable",
     "ThreadNotStarted",
     "ThreadTermException",
     "TimelessId",
+    "TornTail",
+    "UnsupportedFormat",
+    "UnknownJob",
+    "UnsendableResult",
+    "WaitFailed",
     "WaitTimeout",
     "WorkerIdLost",
+    "WriteFailed",
 ]
 
 
@@ -163,6 +203,44 @@ class WaitTimeout(CupError, TimeoutError):
     def __init__(self, message: str = "", *, timeout: float | None = None) -> None:
         super().__init__(message)
         self.timeout = timeout
+
+
+class ConditionTimeout(WaitTimeout):
+    """A condition did not come to hold in time.
+
+    Attributes:
+        seen: What was seen last; empty where several conditions are combined: then the
+            message has it for each.
+        mechanism: How its changes were noticed.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        timeout: float | None = None,
+        seen: str = "",
+        mechanism: str = "",
+    ) -> None:
+        super().__init__(message, timeout=timeout)
+        self.seen = seen
+        self.mechanism = mechanism
+
+
+class WaitFailed(CupError, RuntimeError):
+    """A wait was given up: what must not happen before its end has happened.
+
+    Attributes:
+        reason: What has happened.
+        mechanism: How changes were noticed.
+    """
+
+    def __init__(
+        self, message: str = "", *, reason: str = "", mechanism: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.mechanism = mechanism
 
 
 class LockTimeout(WaitTimeout, RuntimeError):
@@ -277,6 +355,131 @@ class NoWorkerId(IdError, LookupError):
 
 class WorkerIdLost(IdError):
     """A worker number is not held any more, so nothing is issued under it."""
+
+
+class CronError(CupError, ValueError):
+    """A cron expression, or its time zone, means nothing or never comes.
+
+    Attributes:
+        field: What is wrong: "minute", "day of month", "time zone" ...; "" if it is the
+            expression as a whole.
+        value: The part that is wrong, as it was given.
+    """
+
+    def __init__(self, message: str = "", *, field: str = "", value: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+        self.value = value
+
+
+class ExecutorError(CupError, RuntimeError):
+    """An executor cannot do what was asked."""
+
+
+class ExecutorClosed(ExecutorError):
+    """The executor does not take jobs (any more)."""
+
+
+class UnknownJob(ExecutorError, LookupError):
+    """A job is not known by that name, or its function cannot be found."""
+
+
+class UnsendableResult(ExecutorError, TypeError):
+    """A job ran in another process, and its result cannot be sent back."""
+
+
+class HeartbeatError(CupError, RuntimeError):
+    """A heartbeat service cannot do what was asked."""
+
+
+class HeartbeatClosed(HeartbeatError):
+    """The service, or the reading of its events, has ended."""
+
+
+class InvalidKey(HeartbeatError, ValueError):
+    """Something is no key for heartbeats, or is one that anybody may know."""
+
+
+class LogError(CupError, OSError):
+    """A log on disk cannot do what was asked.
+
+    Attributes:
+        errno: The number of the system's error behind it; 0 if there is none.
+    """
+
+    def __init__(self, message: str = "", *, errno: int = 0) -> None:
+        super().__init__(message)
+        self.errno: int = errno
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # `OSError` does not keep its number where other attributes are.
+        return (*super().__reduce__(), {"errno": self.errno})
+
+
+class CorruptRecord(LogError):
+    """Something that was stored is damaged, or gone. Nothing is read past it.
+
+    Attributes:
+        path: The file.
+        offset: Where in it, in bytes.
+        record_id: The record that should be there.
+    """
+
+    def __init__(
+        self, message: str = "", *, path: str = "", offset: int = 0, record_id: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.path: str = path
+        self.offset: int = offset
+        self.record_id: int = record_id
+
+
+class TornTail(CorruptRecord):
+    """The last write to a log was cut off by a crash, and is not to be cut away.
+
+    None of its records was ever acknowledged.
+    """
+
+
+class WriteFailed(LogError):
+    """Records could not be written, and nothing of them is stored. The log goes on."""
+
+
+class LogPoisoned(LogError):
+    """The disk did not confirm a write: what is stored is not known.
+
+    The log accepts nothing any more. Opening it anew finds out.
+    """
+
+
+class LogLocked(LogError):
+    """Another log, here or elsewhere, writes to the same directory.
+
+    Attributes:
+        pid: The process that does; 0 if that is not known.
+        host: The machine it runs on.
+    """
+
+    def __init__(self, message: str = "", *, pid: int = 0, host: str = "") -> None:
+        super().__init__(message)
+        self.pid: int = pid
+        self.host: str = host
+
+
+class LogClosed(LogError, ValueError):
+    """The log is closed."""
+
+
+class UnsupportedFormat(LogError, ValueError):
+    """A file is no log, or one that needs a later version, or another codec."""
+
+
+class RecordTooLarge(LogError, ValueError):
+    """A record is larger than the log accepts."""
+
+
+class RecordGone(LogError, LookupError):
+    """A record was asked for that lies before the first one of the log."""
 
 
 class StoreUnreachable(CupError, ConnectionError):

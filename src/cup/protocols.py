@@ -4,6 +4,7 @@ Write functions against these, and they take any face of a service, or your own 
 in a test. Each service's own `api` module has the same names.
 """
 
+from cup.services.buffers.api import AsyncBufferPoolAPI, BufferPoolAPI
 from cup.services.generator.api import (
     AsyncGeneratorManAPI,
     AsyncIDGenerator,
@@ -12,16 +13,28 @@ from cup.services.generator.api import (
     IDGenerator,
     WorkerAPI,
 )
+from cup.services.heartbeat.api import (
+    AsyncEventsAPI,
+    AsyncHeartbeatAPI,
+    EventsAPI,
+    HeartbeatAPI,
+)
 from cup.services.threadpool.api import AsyncThreadPoolAPI, ThreadPoolAPI
 from cup.thread.api import AsyncRWLockAPI, RWLockAPI
 
 __all__ = [
+    "AsyncBufferPoolAPI",
+    "AsyncEventsAPI",
     "AsyncGeneratorManAPI",
+    "AsyncHeartbeatAPI",
     "AsyncIDGenerator",
     "AsyncRWLockAPI",
     "AsyncThreadPoolAPI",
     "AsyncWorkerAPI",
+    "BufferPoolAPI",
+    "EventsAPI",
     "GeneratorManAPI",
+    "HeartbeatAPI",
     "IDGenerator",
     "RWLockAPI",
     "ThreadPoolAPI",

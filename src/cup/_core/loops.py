@@ -224,9 +224,8 @@ class Loop:
 
 def forget_closed(known: dict[int, L]) -> None:
     """Drop the loops that are closed: what was posted to one may keep it alive."""
-    for key, loop in list(known.items()):
-        if loop.reach() is Reach.GONE:
-            known.pop(key, None)
+    for key in [key for key, loop in [*known.items()] if loop.reach() is Reach.GONE]:
+        known.pop(key, None)
 
 
 def current_loop() -> Loop:
@@ -357,8 +356,7 @@ async def ablock(ask: Ask[T], timeout: float | None = None) -> T:
         raise
 
     if in_vain:
-        raise ask.timed_out(0 if timeout is None else timeout)
-
+        raise ask.timed_out(timeout or 0)
     return ask.value
 
 

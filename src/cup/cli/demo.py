@@ -13,7 +13,13 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from . import _demo_thread, _demo_threadpool, _demo_together
+from . import (
+    _demo_buffers,
+    _demo_generator,
+    _demo_thread,
+    _demo_threadpool,
+    _demo_together,
+)
 from ._demo_loops import installed_loops
 from ._demo_output import make_reporter
 from ._demo_part import Part, Stage
@@ -40,6 +46,8 @@ exit status:
 _FOR_THREADS: Final = (
     *_demo_threadpool.PARTS,
     *_demo_thread.PARTS,
+    *_demo_buffers.PARTS,
+    *_demo_generator.PARTS,
 )
 _TOGETHER: Final = (*_demo_together.PARTS,)
 
@@ -53,7 +61,7 @@ def configure(parser: ArgumentParser) -> None:
         nargs="*",
         type=_known,
         metavar="PART",
-        help="a service (threadpool, thread) or a part of it; all, if none is given",
+        help=f"a service ({_services()}) or a part of it; all, if none is given",
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document, and only that"
@@ -128,10 +136,12 @@ def _chapters(loops: tuple[str, ...]) -> Iterator[tuple[str, list[Part]]]:
     yield "threads", [*_FOR_THREADS]
 
     # Loads event loops.
+    from ._demo_buffers_aio import PARTS as BUFFERS  # noqa: PLC0415
+    from ._demo_generator_aio import PARTS as GENERATOR  # noqa: PLC0415
     from ._demo_thread_aio import PARTS as THREAD  # noqa: PLC0415
     from ._demo_threadpool_aio import PARTS as THREADPOOL  # noqa: PLC0415
 
-    for_tasks = (*THREADPOOL, *THREAD)
+    for_tasks = (*THREADPOOL, *THREAD, *BUFFERS, *GENERATOR)
     for loop in loops:
         yield loop, [part.on(loop) for part in for_tasks]
 
@@ -145,6 +155,11 @@ def _all_parts() -> tuple[Part, ...]:
 def _is_chosen(name: str, chosen: list[str]) -> bool:
     service = name.partition(".")[0]
     return not chosen or name in chosen or service in chosen
+
+
+def _services() -> str:
+    """Name the services that take part."""
+    return ", ".join(dict.fromkeys(p.name.partition(".")[0] for p in _FOR_THREADS))
 
 
 def _known(text: str) -> str:

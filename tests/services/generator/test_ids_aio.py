@@ -57,6 +57,25 @@ async def test_generation_stays_on_the_thread_and_lets_others_run(kind):
     assert threading.active_count() == before
 
 
+async def test_the_disk_is_waited_for_elsewhere(tmp_path, monkeypatch):
+    """The loop goes on while a counter takes its next numbers from a slow disk."""
+    ids = g.AsyncCounterGenerator(path=tmp_path / "count", step=4)
+    loop_thread = threading.get_ident()
+    takers = []
+    real = type(ids.sync._ledger).take
+
+    def take(self, *args, **kwargs):
+        takers.append(threading.get_ident())
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(ids.sync._ledger), "take", take)
+    made = [await ids.next_id() for _ in range(10)] + await ids.next_ids(20)
+    assert made == sorted(set(made))
+    assert len(made) == 30
+    assert takers
+    assert loop_thread not in takers
+
+
 async def test_draws_are_cancelled():
     ids = g.AsyncUUID7Generator()
     drawn = 0

@@ -80,6 +80,7 @@ def test_children_repeat_nothing(make, kind):
 
 
 PURE_CHANCE = {"uuid4", "random", "cached1", "cached4"}  # and much to compare
+ONLY_LONG = PURE_CHANCE | {"name", "ulid"}  # which are made as others here are
 
 
 @needs_fork
@@ -88,7 +89,7 @@ PURE_CHANCE = {"uuid4", "random", "cached1", "cached4"}  # and much to compare
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param(kind, marks=[pytest.mark.long] if kind in PURE_CHANCE else [])
+        pytest.param(kind, marks=[pytest.mark.long] if kind in ONLY_LONG else [])
         for kind in KINDS
     ],
 )

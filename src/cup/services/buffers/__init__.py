@@ -6,6 +6,9 @@
 | `Buffer`       | the same            |                                        |
 
 One pool serves both: `pool.aio` is its face for tasks, `apool.sync` that for threads.
+
+`receive_into` and `send_from` await streams of asyncio, trio and anyio,
+`BufferedReceiver` is a base of asyncio's protocols.
 """
 
 from typing import TYPE_CHECKING
@@ -32,17 +35,20 @@ __all__ = [
     "BufferPool",
     "BufferPoolAPI",
     "BufferStats",
+    "BufferedReceiver",
     "Leaks",
+    "receive_into",
+    "send_from",
 ]
 
 if TYPE_CHECKING:
-    from .aio import AsyncBufferPool
+    from .aio import AsyncBufferPool, BufferedReceiver, receive_into, send_from
 else:
 
     def __getattr__(name: str) -> object:
         # Literal imports: typos stay visible and freezing tools find the modules.
         # Not `from . import`: that asks this very function again.
-        if name == "AsyncBufferPool":
+        if name in {"AsyncBufferPool", "BufferedReceiver", "receive_into", "send_from"}:
             import cup.services.buffers.aio as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

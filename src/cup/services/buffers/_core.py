@@ -21,13 +21,19 @@ from cup._core.fork import stamp
 from cup._core.interrupt import targets as _targets
 from cup._core.line import Line
 from cup._core.wait import Ask
-from cup.errors import BufferReleased, BufferTooLarge, ForeignBuffer, InvalidValue
+from cup.errors import (
+    BufferReleased,
+    BufferTooLarge,
+    ForeignBuffer,
+    InvalidType,
+    InvalidValue,
+)
 
 from ._core_arena import Arena
 from ._core_buffer import Buffer
 from ._core_leaks import LeakWatch
-from ._core_masked import masked
-from ._core_views import Shown, release_views
+from ._core_masked import is_unmasked, masked, masked_quietly
+from ._core_views import Shown, dealt, release_views
 from .api import BufferStats
 
 if TYPE_CHECKING:
@@ -55,6 +61,7 @@ class BufferCore(Line):
 
     __slots__ = (
         "_ceiling",
+        "_fewest",
         "_held",
         "_inherited",
         "_lost",
@@ -80,21 +87,23 @@ class BufferCore(Line):
         self._watched = self.leaks.sites
         self._serial = 0
         self._held: list[tuple[Shown, int]] = []
-        self._returned: deque[tuple[list[int], list[Shown | None]]] = deque()
+        self._returned: deque[tuple[list[int], list[Shown | None] | None]] = deque()
         self._inherited = 0  # serials up to here are buffers of a parent's
         self._reports: deque[object] = deque()
         self._peak = 0
+        self._fewest = count  # free blocks that were left when `_peak` was set
         self._lost = 0
         super().__init__()
 
     # -- taking --------------------------------------------------------------------
 
-    def check_count(self, count: int) -> None:
+    def check_count(self, count: int, *, contiguous: bool = False) -> None:
         """Refuse a number of blocks that the pool can never give.
 
         Raises:
             InvalidValue: If it is below 1.
-            BufferTooLarge: If it is above what the pool may grow to.
+            BufferTooLarge: If it is above what the pool may grow to, or above what can
+                lie side by side.
         """
         if count < 1:
             raise InvalidValue(f"a buffer has 1 block or more, not {count}")
@@ -106,13 +115,17 @@ class BufferCore(Line):
                 f"than {most}"
             )
 
+        if contiguous and count > self.arena.longest_run:
+            raise BufferTooLarge(
+                f"{count} blocks side by side were asked for; there are never more "
+                f"than {self.arena.longest_run}"
+            )
+
     def try_acquire(self, count: int) -> Buffer | None:
         """Take a buffer, if that can be had now and nobody is in line for it."""
-        if _targets:
-            return masked(self._try_acquire, count)
-        return self._try_acquire(count)
+        if _targets and is_unmasked():
+            return masked(self.try_acquire, count)
 
-    def _try_acquire(self, count: int) -> Buffer | None:
         if not stamp[0] or self._generation != fork.epoch:
             self._check_fork()
         buffer = None
@@ -120,12 +133,12 @@ class BufferCore(Line):
             if self._notes or self._returned:
                 self._work_off_notes()
             if not self._queue.asks:
-                buffer = self._take(count, contiguous=False)
-        if self._notes or self._wakes:
+                buffer = self._take(count)
+        if self._notes or self._wakes or self._reports:
             self.settle()
         return buffer
 
-    def _take(self, count: int, *, contiguous: bool) -> Buffer | None:
+    def _take(self, count: int, contiguous: bool = False) -> Buffer | None:
         """Take blocks; under the mutex."""
         free = self.free
         if len(free) < count:
@@ -133,24 +146,27 @@ class BufferCore(Line):
             if len(free) < count and not self._grow(count - len(free)):
                 return None
 
-        if contiguous and count > 1:
-            blocks = self._find_run(count)
-            if blocks is None:
-                return None
-        elif count == 1:
+        if count == 1:
             blocks = [free.pop()]
+        elif contiguous:
+            blocks = self._find_run(count) or self._make_run(count)
+            if not blocks:
+                return None
+            free = self.free
         else:
             blocks = free[-count:]
             del free[-count:]
         serial = self._serial = self._serial + 1
         self.out[serial] = blocks
-        used = self.arena.count - len(self.free) - len(self._held)
-        if used > self._peak:  # noqa: PLR1730 - a call costs a tenth of all this
-            self._peak = used
+        if len(free) < self._fewest:
+            self._fewest = len(free)
+            self._peak = max(
+                self._peak, self.arena.count - self._fewest - len(self._held)
+            )
         return Buffer(self, serial, blocks, contiguous)
 
-    def _find_run(self, count: int) -> list[int] | None:
-        """Take free blocks that lie side by side, the lowest there are."""
+    def _find_run(self, count: int) -> list[int]:
+        """Take free blocks that lie side by side, the lowest there are; or none."""
         run: list[int] = []
         for block in sorted(self.free):
             if run and (
@@ -162,7 +178,15 @@ class BufferCore(Line):
                 taken = set(run)
                 self.free = [block for block in self.free if block not in taken]
                 return run
-        return None
+        return []
+
+    def _make_run(self, count: int) -> list[int]:
+        """Take blocks side by side that nobody shows any more, or new ones; or none."""
+        self._reclaim_held()
+        blocks = self._find_run(count)
+        while not blocks and self._grow(1):
+            blocks = self._find_run(count)
+        return blocks
 
     def _grow(self, missing: int) -> bool:
         """Have more blocks, up to the ceiling: as many again, or what is missing."""
@@ -176,6 +200,7 @@ class BufferCore(Line):
 
         self.arena.extend(more)
         self.free[:0] = range(count + more - 1, count - 1, -1)
+        self._fewest = len(self.free)
         return True
 
     # -- giving back ---------------------------------------------------------------
@@ -186,16 +211,18 @@ class BufferCore(Line):
         Raises:
             ForeignBuffer: If it is from another pool.
             BufferReleased: If it was given back before.
+            InvalidType: If it is no buffer.
         """
+        if type(buffer) is not Buffer and not isinstance(buffer, Buffer):
+            raise InvalidType(f"only buffers can be given back, not {buffer!r}")
+
         if buffer.pool is not self:
             raise ForeignBuffer(f"{buffer!r} is not from this pool")
 
-        if _targets:
-            masked(self._release, buffer)
-        else:
-            self._release(buffer)
+        if _targets and is_unmasked():
+            masked(self.release, buffer)
+            return
 
-    def _release(self, buffer: Buffer) -> None:
         if not stamp[0] or self._generation != fork.epoch:
             self._check_fork()  # first: what a child counts anew is not on its way
         blocks = self.out.pop(buffer.serial, None)
@@ -205,7 +232,7 @@ class BufferCore(Line):
         if self._watched:
             self._watched.pop(buffer.serial, None)
         views = buffer.detach()
-        shown: list[Shown | None] = [] if views is None else release_views(views)
+        shown = None if views is None else release_views(views)
         if self.mutex.locked():
             # Whoever holds the mutex takes it; this may be a signal handler over it.
             self._returned.append((blocks, shown))
@@ -220,13 +247,13 @@ class BufferCore(Line):
             if self._queue.asks or self._notes:
                 self._work_off_notes()
                 self._pump()
-        if self._wakes or self._notes:
+        if self._notes or self._wakes or self._reports:
             self.settle()
 
     def lose(self, serial: int, views: list[memoryview] | None) -> None:
         """Take back the blocks of a buffer that died; called by its finalizer."""
         if _targets:
-            masked(self._lose, serial, views)
+            masked_quietly(self._lose, serial, views)
         else:
             self._lose(serial, views)
 
@@ -236,7 +263,7 @@ class BufferCore(Line):
         if blocks is None:
             return
 
-        shown: list[Shown | None] = [] if views is None else release_views(views)
+        shown = None if views is None else release_views(views)
         self._returned.append((blocks, shown))
         if serial > self._inherited:
             self._lost += 1
@@ -245,13 +272,13 @@ class BufferCore(Line):
                 self._reports.append(report)
         self.changed()
 
-    def _put(self, blocks: list[int], shown: list[Shown | None]) -> None:
+    def _put(self, blocks: list[int], shown: list[Shown | None] | None) -> None:
         """Make blocks free, but for what is still shown; under the mutex."""
-        if not any(shown):
+        if not shown:
             self.free.extend(blocks)
             return
 
-        for view, those in zip(shown, _dealt(blocks, len(shown)), strict=True):
+        for view, those in zip(shown, dealt(blocks, len(shown)), strict=True):
             if view is None:
                 self.free.extend(those)
             else:
@@ -269,8 +296,10 @@ class BufferCore(Line):
                 held.append((view, block))
             else:
                 gone.append(block)
-        self._held = held
-        self.free.extend(gone)
+        if gone:
+            self._held = held
+            self.free.extend(gone)
+            self._fewest = len(self.free)
 
     def trim(self) -> int:
         """Give the memory of free blocks back to the system; returns the bytes."""
@@ -287,7 +316,7 @@ class BufferCore(Line):
     def take(self, ask: Ask[Any], /) -> bool:
         """Give an ask its buffer."""
         assert isinstance(ask, BlocksAsk), "only these are filed"
-        buffer = self._take(ask.count, contiguous=ask.contiguous)
+        buffer = self._take(ask.count, ask.contiguous)
         if buffer is None:
             return False
 
@@ -300,7 +329,7 @@ class BufferCore(Line):
         buffer = ask.value
         blocks = self.out.pop(buffer.serial, None)
         if blocks is not None:
-            self._put(blocks, [])
+            self._put(blocks, None)
 
     def _work_off_notes(self) -> None:
         while self._returned:
@@ -368,8 +397,3 @@ class BufferCore(Line):
             acquired=self._serial,
             lost=self._lost,
         )
-
-
-def _dealt(blocks: list[int], parts: int) -> list[list[int]]:
-    """Return the blocks behind each view: one each, or all behind a single one."""
-    return [[block] for block in blocks] if parts == len(blocks) else [blocks]

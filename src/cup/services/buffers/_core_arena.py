@@ -85,6 +85,19 @@ class Arena:
         mapping, start = self._map_of(block)
         return memoryview(mapping)[start : start + blocks * self.block_size]
 
+    def views(self, blocks: list[int]) -> list[memoryview]:
+        """Return a new view of each block."""
+        if self.count > self._step:
+            return [self.view(block) for block in blocks]
+
+        mapping, size = self._maps[0], self.block_size
+        return [memoryview(mapping)[n * size : n * size + size] for n in blocks]
+
+    @property
+    def longest_run(self) -> int:
+        """How many blocks can lie side by side."""
+        return self._step
+
     def same_mapping(self, first: int, last: int) -> bool:
         """Tell whether two blocks lie in one mapping."""
         return first // self._step == last // self._step

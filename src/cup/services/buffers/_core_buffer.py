@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from ._core_content import check_size
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._core import BufferCore
+    from .file import BufferFile
 
 __all__ = ["Buffer"]
 
@@ -83,6 +83,12 @@ class Buffer(Cursor):
         if not self.released:
             self.release()
 
+    def file(self) -> BufferFile:
+        """Return a whole file object over this buffer, for code that asks for one."""
+        from .file import BufferFile  # noqa: PLC0415 - `file` knows buffers
+
+        return BufferFile(self)
+
     def __repr__(self) -> str:
         if self.released:
             return f"<Buffer {self.serial} released>"
@@ -103,7 +109,7 @@ class Buffer(Cursor):
         Raises:
             BufferReleased: If the buffer was released.
         """
-        return list(islice(self._spans(self._length, self.maxsize()), _IOV_MAX))
+        return [view[:] for view in self._open()]
 
     def filled(self, count: int) -> int:
         """Say that so many bytes were put into `room()`; returns the new length.
@@ -118,8 +124,11 @@ class Buffer(Cursor):
         self._length += count
         return self._length
 
+    def _open(self) -> list[memoryview]:
+        return self._pieces(self._length, self.maxsize(), _IOV_MAX)
+
     def _rest(self) -> list[memoryview]:
-        return list(islice(self._spans(self._position, self._length), _IOV_MAX))
+        return self._pieces(self._position, self._length, _IOV_MAX)
 
     def readv(self, fd: int) -> int:
         """Read from a file descriptor behind the content, by one system call.
@@ -133,7 +142,7 @@ class Buffer(Cursor):
         Raises:
             OSError: From the system.
         """
-        views = self.room()
+        views = self._open()
         if not views:
             return 0
 
@@ -198,7 +207,7 @@ class Buffer(Cursor):
         Raises:
             OSError: From the system; `BlockingIOError` from a socket without blocking.
         """
-        views = self.room()
+        views = self._open()
         if not views:
             return 0
 

@@ -8,18 +8,19 @@ Not here: the cursor (`_core_cursor`), system calls (`_core_buffer`).
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Literal
 
 from cup.errors import BufferOverflow, BufferReleased, InvalidType, InvalidValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from typing_extensions import Buffer as BytesLike
 
     from ._core import BufferCore
 
 __all__ = ["Content", "check_size", "flat", "is_own"]
+
+_ZEROS = memoryview(bytes(1 << 18))
 
 
 class Content:
@@ -173,7 +174,7 @@ class Content:
             BufferReleased: If the buffer was released.
         """
         stop = self._length if stop is None else min(stop, self._length)
-        return list(self._spans(max(0, start), stop))
+        return [piece[:] for piece in self._pieces(max(0, start), stop)]
 
     def tobytes(self) -> bytes:
         """Return a copy of the content.
@@ -181,7 +182,7 @@ class Content:
         Raises:
             BufferReleased: If the buffer was released.
         """
-        return b"".join(self._spans(0, self._length))
+        return b"".join(self._pieces(0, self._length))
 
     def __bytes__(self) -> bytes:
         return self.tobytes()
@@ -195,6 +196,25 @@ class Content:
         self._held_blocks()
         self._length = 0
         self._position = 0
+
+    def append(self, data: BytesLike) -> int:
+        """Put bytes behind the content, all or nothing; the position stays.
+
+        Args:
+            data: Anything that exports bytes.
+
+        Returns:
+            The new length.
+
+        Raises:
+            BufferOverflow: If they do not fit.
+            BufferReleased: If the buffer was released.
+        """
+        view = flat(data)
+        self._check_room(self._length + view.nbytes)
+        self._store(self._length, view)
+        self._length += view.nbytes
+        return self._length
 
     def truncate(self, size: int) -> int:
         """Cut the content, or lengthen it by zeros; returns the new length.
@@ -230,40 +250,52 @@ class Content:
             if self._contiguous:
                 views = [arena.view(blocks[0], len(blocks))]
             else:
-                views = [arena.view(block) for block in blocks]
+                views = arena.views(blocks)
             self._views = views
             self._held_blocks()  # released meanwhile: then these views are nobody's
         return views
 
-    def _spans(self, start: int, stop: int) -> Iterator[memoryview]:
-        """Yield views of a range, which may reach beyond the length."""
+    def _pieces(
+        self, start: int, stop: int, most: int = sys.maxsize
+    ) -> list[memoryview]:
+        """Return views of a range, which may reach beyond the length.
+
+        Those of whole blocks are the buffer's own, which end with it: they are used
+        within one call, and not given away.
+        """
         views = self._make_views()
-        size = self.pool.arena.block_size * (len(self._held_blocks()) // len(views))
-        while start < stop:
-            index, offset = divmod(start, size)
-            end = min(size, offset + stop - start)
-            try:
-                span = views[index][offset:end]
-            except (IndexError, ValueError):  # the pool empties the list
-                raise BufferReleased(
-                    f"buffer {self.serial} was released by somebody else meanwhile"
-                ) from None
-            yield span
-            start += end - offset
+        if start >= stop:
+            return []
+
+        try:
+            size = views[0].nbytes
+            first, offset = divmod(start, size)
+            beyond = -(-stop // size)
+            pieces = views[first : min(beyond, first + most)]
+            if stop % size and beyond <= first + most:
+                pieces[-1] = pieces[-1][: stop % size]
+            if offset:
+                pieces[0] = pieces[0][offset:]
+        except (IndexError, ValueError):
+            pieces = []  # the pool takes them back
+        self._held_blocks()  # looked at last: it may be released by somebody else
+        return pieces
 
     def _store(self, start: int, data: memoryview) -> None:
         """Write bytes that are known to fit."""
-        done = 0
-        spans = list(self._spans(start, start + data.nbytes))
-        if len(spans) > 1 and not is_own(data):
+        pieces = self._pieces(start, start + data.nbytes)
+        if len(pieces) > 1 and not is_own(data):
             data = memoryview(bytes(data))  # it may be memory of this very buffer
-        for span in spans:
-            span[:] = data[done : done + span.nbytes]
-            done += span.nbytes
+        done = 0
+        for piece in pieces:
+            piece[:] = data[done : done + piece.nbytes]
+            done += piece.nbytes
 
     def _zero(self, start: int, stop: int) -> None:
-        for span in self._spans(start, stop):
-            span[:] = bytes(span.nbytes)
+        for piece in self._pieces(start, stop):
+            for done in range(0, piece.nbytes, len(_ZEROS)):
+                part = piece[done : done + len(_ZEROS)]
+                part[:] = _ZEROS[: part.nbytes]
 
 
 def flat(content: BytesLike) -> memoryview:

@@ -81,7 +81,7 @@ class Cursor(Content):
         """
         start = self._position
         stop = self._length if size < 0 else min(self._length, start + size)
-        return b"".join(self._spans(start, stop))
+        return b"".join(self._pieces(start, stop))
 
     def readinto(self, target: BytesLike) -> int:
         """Copy what follows the position into other memory, and move behind it.
@@ -104,13 +104,13 @@ class Cursor(Content):
 
         start = self._position
         stop = min(self._length, start + view.nbytes)
-        spans = list(self._spans(start, stop))
-        if len(spans) > 1 and not is_own(view):
-            spans = [memoryview(b"".join(spans))]  # it may be memory of this buffer
+        pieces = self._pieces(start, stop)
+        if len(pieces) > 1 and not is_own(view):
+            pieces = [memoryview(b"".join(pieces))]  # it may be memory of this buffer
         done = 0
-        for span in spans:
-            view[done : done + span.nbytes] = span
-            done += span.nbytes
+        for piece in pieces:
+            view[done : done + piece.nbytes] = piece
+            done += piece.nbytes
         self._position = start + done
         return done
 
@@ -132,8 +132,9 @@ class Cursor(Content):
         view = flat(data)
         start = self._position
         stop = start + view.nbytes
-        self._check_room(stop)
+        self._held_blocks()
         if view.nbytes:
+            self._check_room(stop)
             if start > self._length:
                 self._zero(self._length, start)
             self._store(start, view)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from cup.errors import BufferTooLarge, InvalidType
 
 from ._core import BufferCore
-from ._core_buffer import Buffer
 from ._core_settings import check_leaks, check_sizes, make_ceiling
 from .api import MEDIUM_BLOCK_SIZE, BufferStats, Leaks
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from typing_extensions import Self
+
+    from ._core_buffer import Buffer
 
 __all__ = ["Face", "check_count"]
 
@@ -121,7 +122,7 @@ class Face(_ByPosition):
         if buff is None:
             return False
 
-        self.release(buff)
+        self._core.release(buff)
         return True
 
     def release(self, buffer: Buffer) -> None:
@@ -135,7 +136,6 @@ class Face(_ByPosition):
             BufferReleased: If it was given back before.
             InvalidType: If it is no buffer.
         """
-        _check_buffer(buffer)
         self._core.release(buffer)
 
     def trim(self) -> int:
@@ -199,12 +199,12 @@ class Face(_ByPosition):
         )
 
 
-def check_count(core: BufferCore, num: object) -> int:
+def check_count(core: BufferCore, num: object, *, contiguous: bool = False) -> int:
     """Refuse a number of blocks that makes no sense, or that can never be had."""
     if not isinstance(num, int) or isinstance(num, bool):
         raise InvalidType(f"a number of blocks is an int, not {num!r}")
 
-    core.check_count(num)
+    core.check_count(num, contiguous=contiguous)
     return num
 
 
@@ -215,8 +215,3 @@ def _problem(core: BufferCore, num: object) -> str | None:
     except BufferTooLarge as error:
         return str(error)
     return None
-
-
-def _check_buffer(buffer: object) -> None:
-    if not isinstance(buffer, Buffer):
-        raise InvalidType(f"only buffers can be given back, not {buffer!r}")

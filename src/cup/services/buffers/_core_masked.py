@@ -14,10 +14,16 @@ from cup._core.interrupt import current
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["masked"]
+__all__ = ["is_unmasked", "masked", "masked_quietly"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def is_unmasked() -> bool:
+    """Tell whether an interrupt could be raised in the calling code."""
+    target = current()
+    return target is not None and not target.depth
 
 
 def masked(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -34,3 +40,19 @@ def masked(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         raise
     target.unmask()
     return value
+
+
+def masked_quietly(
+    step: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """Call `step` in a finalizer: an interrupt is not raised there, but later."""
+    target = current()
+    if target is None:
+        step(*args, **kwargs)
+        return
+
+    target.mask()
+    try:
+        step(*args, **kwargs)
+    finally:
+        target.unmask_quietly()

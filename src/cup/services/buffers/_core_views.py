@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["Shown", "release_views"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-_get_count = getattr(sys, "getrefcount", None)
+__all__ = ["Shown", "dealt", "release_views"]
+
+_get_count: Callable[[object], int] | None = getattr(sys, "getrefcount", None)
 
 
 class Shown:
@@ -26,29 +29,31 @@ class Shown:
     __slots__ = ("_managed",)
 
     def __init__(self, managed: object) -> None:
-        self._managed = managed
-
-    def holders(self) -> int:
-        """Return how many references there are to it; 0 where that is unknown."""
-        return 0 if _get_count is None else int(_get_count(self._managed))
+        self._managed: list[object] = [managed]
 
     def is_shown(self) -> bool:
         """Tell whether any view of it is left."""
-        return self.holders() > _ALONE
+        return _count(self._managed)[0] > _ALONE
 
 
-def _managed_by(view: memoryview) -> object:
-    found = gc.get_referents(view)
-    return found[0] if found else None
+def _count(managed: list[object]) -> list[int]:
+    """Return how many references there are to each; 0 where that is unknown."""
+    return [0] * len(managed) if _get_count is None else [*map(_get_count, managed)]
+
+
+def _managed_by(views: list[memoryview]) -> list[object]:
+    """Return what is behind each view; nothing where that is unknown."""
+    found = gc.get_referents(*views)
+    return found if len(found) == len(views) else []
 
 
 def _measure_alone() -> int:
-    """Return the count of a managed buffer that only a `Shown` holds."""
+    """Return the count of a managed buffer that only one list holds."""
     view = memoryview(bytearray(1))
-    shown = Shown(_managed_by(view))
+    managed = _managed_by([view])
     view.release()
     del view
-    return shown.holders()
+    return max(_count(managed), default=0)
 
 
 _ALONE: Final = _measure_alone()
@@ -58,9 +63,10 @@ def release_views(views: list[memoryview]) -> list[Shown | None]:
     """Take views back, and empty the list.
 
     Returns:
-        For each view, what is still shown of its memory; None if nothing is.
+        For each view, what is still shown of its memory, or None if nothing is; empty
+        if nothing is shown of any.
     """
-    shown = [Shown(_managed_by(view)) for view in views]
+    managed = _managed_by(views)
     while views:
         view = views.pop()
         try:
@@ -68,4 +74,16 @@ def release_views(views: list[memoryview]) -> list[Shown | None]:
         except BufferError:
             pass  # a system call works on this very view: it is still shown
         del view  # it would count
-    return [one if one.is_shown() else None for one in shown]
+    counts = _count(managed)
+    if max(counts, default=0) <= _ALONE:
+        return []
+
+    return [
+        Shown(one) if count > _ALONE else None
+        for one, count in zip(managed, counts, strict=True)
+    ]
+
+
+def dealt(blocks: list[int], parts: int) -> list[list[int]]:
+    """Return the blocks behind each view: one each, or all behind a single one."""
+    return [[block] for block in blocks] if parts == len(blocks) else [blocks]

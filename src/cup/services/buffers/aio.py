@@ -1,6 +1,7 @@
 """The buffer pool for tasks; its twin for threads is in `sync`.
 
-And receiving from streams into buffers, which needs an event loop to wait on.
+And what needs an event loop to wait on: receiving from streams into buffers, sending
+from them (`aio_receive`), and a protocol that receives into them (`aio_protocol`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from cup._core.loops import ablock, current_loop
 
 from ._core import BlocksAsk
 from ._core_face import Face, check_count
+from .aio_protocol import BufferedReceiver
+from .aio_receive import receive_into, send_from
 from .api import MEDIUM_BLOCK_SIZE, Leaks
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from .api import AsyncBufferPoolAPI
     from .sync import BufferPool
 
-__all__ = ["AsyncBufferPool"]
+__all__ = ["AsyncBufferPool", "BufferedReceiver", "receive_into", "send_from"]
 
 
 class AsyncBufferPool(Face):
@@ -73,7 +76,8 @@ class AsyncBufferPool(Face):
         Args:
             num: Blocks.
             timeout: Seconds; None waits for ever, zero or less tries once.
-            contiguous: Whether the blocks must lie side by side, as one view.
+            contiguous: Whether the blocks must lie side by side, as one view; then no
+                more can be had at once than the pool began with.
 
         Returns:
             The buffer, empty; use it in a `with` block, or release it.
@@ -87,7 +91,7 @@ class AsyncBufferPool(Face):
         await current_loop().immediate()
         buffer = None if contiguous else core.try_acquire(check_count(core, num))
         if buffer is None:
-            check_count(core, num)
+            check_count(core, num, contiguous=contiguous)
             buffer = await ablock(BlocksAsk(core, num, contiguous=contiguous), timeout)
         if not buffer.serial & self._mask:
             core.leaks.note(buffer.serial)

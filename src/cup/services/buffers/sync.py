@@ -79,7 +79,8 @@ class BufferPool(Face):
         Args:
             num: Blocks.
             timeout: Seconds; None waits for ever, zero or less tries once.
-            contiguous: Whether the blocks must lie side by side, as one view.
+            contiguous: Whether the blocks must lie side by side, as one view; then no
+                more can be had at once than the pool began with.
 
         Returns:
             The buffer, empty; use it in a `with` block, or release it.
@@ -92,7 +93,7 @@ class BufferPool(Face):
         core = self._core
         buffer = None if contiguous else core.try_acquire(check_count(core, num))
         if buffer is None:
-            check_count(core, num)
+            check_count(core, num, contiguous=contiguous)
             buffer = block(BlocksAsk(core, num, contiguous=contiguous), timeout)
         if not buffer.serial & self._mask:
             core.leaks.note(buffer.serial)

@@ -31,7 +31,7 @@ _STRETCH: Final = 65_536
 class CounterCore(Chain[int]):
     """What counters do; all of it at once."""
 
-    __slots__ = ("_ledger", "_start", "_step")
+    __slots__ = ("_ledger", "_on_disk", "_start", "_step")
 
     kind = "counter"
 
@@ -45,6 +45,7 @@ class CounterCore(Chain[int]):
         if path is not None and not _is_path(path):
             raise InvalidType(f"path is {path!r}; give the path of a file")
 
+        self._on_disk: bool = path is not None
         self._ledger: Ledger = (
             shared_ledger() if path is None else open_ledger(path, durable=True)
         )
@@ -61,13 +62,18 @@ class CounterCore(Chain[int]):
     def next_id(self) -> int:
         """Return an identifier that nobody else gets."""
         run = self._run
-        if stamp[0] and run.epoch == fork.epoch and not run.after:
+        # A call less than `_draw`: these runs get a successor once they are used up.
+        if stamp[0] and run.epoch == fork.epoch:
             number = next(run.numbers)
             if number < run.end:
-                return run.first + number  # a call less than `_draw`
+                return run.first + number
 
-            run.full = True
         return self._draw()
+
+    def waits_for_disk(self, n: int = 1) -> bool:
+        """Tell whether `n` more numbers have to be taken from a file first."""
+        run = self._run
+        return self._on_disk and not (self._is_mine(run) and run.left() >= n)
 
     def attempt(self) -> int:
         """Return the next number of this process."""

@@ -70,12 +70,12 @@ class CycleCore(Chain[int]):
     def next_id(self) -> int:
         """Return the next id, below 2**128."""
         run = self._run
-        if stamp[0] and run.epoch == fork.epoch and not run.after:
+        # A call less than `_draw`: these runs get a successor once they are used up.
+        if stamp[0] and run.epoch == fork.epoch:
             number = next(run.numbers)
             if number < run.end:
-                return run.first + number  # a call less than `_draw`
+                return run.first + number
 
-            run.full = True
         return self._draw()
 
     def attempt(self) -> int:

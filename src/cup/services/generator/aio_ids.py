@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
+from anyio import to_thread
+
 from cup.errors import NoWorkerId
 
+from ._core_ids import check_count
 from ._core_layout import TWITTER, Layout
 from ._core_random import URL_SAFE
 from ._core_snowflake import SeatNeeded
@@ -69,7 +72,9 @@ class _Twin(AsyncIds[T], Generic[T, G]):
 class AsyncCounterGenerator(_Twin["int", CounterGenerator]):
     """Numbers that go up: 0, 1, 2 and so on.
 
-    Twin of `CounterGenerator`.
+    Twin of `CounterGenerator`. What a counter with a path takes from the disk, once in
+    `step` numbers, is waited for on a worker thread of anyio; numbers that were on
+    their way to a task that is cancelled then are left out.
     """
 
     __slots__ = ()
@@ -90,6 +95,30 @@ class AsyncCounterGenerator(_Twin["int", CounterGenerator]):
         made = object.__new__(cls)
         made._ids = made._own = own
         return made
+
+    async def next_id(self) -> int:
+        """Return an identifier that nobody else gets.
+
+        Raises:
+            EpochOver: If there are no more of 63 bits.
+            OSError: If the file cannot be read or written.
+        """
+        if self._own.waits_for_disk():
+            return await to_thread.run_sync(self._own.attempt)
+        return await super().next_id()
+
+    async def next_ids(self, n: int) -> list[int]:
+        """Return `n` identifiers, in order where the kind promises one.
+
+        Raises:
+            EpochOver: If there are no more of 63 bits.
+            InvalidType: If `n` is no integer.
+            InvalidValue: If it is negative.
+            OSError: If the file cannot be read or written.
+        """
+        if self._own.waits_for_disk(check_count(n)):
+            return await to_thread.run_sync(self._own.next_ids, n)
+        return await super().next_ids(n)
 
 
 class AsyncNameGenerator(_Twin["str", NameGenerator]):
