@@ -13,6 +13,7 @@ __all__ = [
     "err",
     "errors",
     "log",
+    "monitoring",
     "net",
     "services",
     "thread",
@@ -20,7 +21,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from . import err, errors, log, net, services, thread, unittest
+    from . import err, errors, log, monitoring, net, services, thread, unittest
 else:
 
     def __getattr__(name: str) -> object:
@@ -32,6 +33,8 @@ else:
             import cup.errors as module
         elif name == "log":
             import cup.log as module
+        elif name == "monitoring":
+            import cup.monitoring as module
         elif name == "net":
             import cup.net as module
         elif name == "services":

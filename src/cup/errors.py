@@ -58,6 +58,7 @@ Each error is one of ours and also the built-in that a caller would catch::
     ├── ThreadNotStarted          RuntimeError
     ├── ForkedProcess             RuntimeError
     ├── LoggerException           RuntimeError
+    ├── MonitoringError           OSError
     ├── NetError                  OSError
     └── ExpectFailure             AssertionError
 
@@ -115,6 +116,7 @@ __all__ = [
     "LoggerException",
     "LoopGone",
     "MissingExtra",
+    "MonitoringError",
     "NetError",
     "NoWorkerId",
     "PoolBroken",
@@ -504,6 +506,10 @@ class ForkedProcess(CupError, RuntimeError):
 
 class LoggerException(CupError, RuntimeError):
     """The log cannot be set up as asked."""
+
+
+class MonitoringError(CupError, OSError):
+    """A process cannot show its services, or the one that is asked does not."""
 
 
 class NetError(CupError, OSError):

@@ -19,15 +19,24 @@ from cup.services.heartbeat.api import (
     EventsAPI,
     HeartbeatAPI,
 )
+from cup.services.heartbeat.api_net import (
+    AgentAPI,
+    AsyncAgentAPI,
+    AsyncMonitorAPI,
+    MonitorAPI,
+)
 from cup.services.threadpool.api import AsyncThreadPoolAPI, ThreadPoolAPI
 from cup.thread.api import AsyncRWLockAPI, RWLockAPI
 
 __all__ = [
+    "AgentAPI",
+    "AsyncAgentAPI",
     "AsyncBufferPoolAPI",
     "AsyncEventsAPI",
     "AsyncGeneratorManAPI",
     "AsyncHeartbeatAPI",
     "AsyncIDGenerator",
+    "AsyncMonitorAPI",
     "AsyncRWLockAPI",
     "AsyncThreadPoolAPI",
     "AsyncWorkerAPI",
@@ -36,6 +45,7 @@ __all__ = [
     "GeneratorManAPI",
     "HeartbeatAPI",
     "IDGenerator",
+    "MonitorAPI",
     "RWLockAPI",
     "ThreadPoolAPI",
     "WorkerAPI",

@@ -30,6 +30,9 @@ With pytest, one fixture makes a test of four::
 
 Services take a clock, and their background programs a driver: a `VirtualClock` and a
 `VirtualDriver` make hours pass at once, in the same order every time.
+
+What must survive a power cut runs on a `CrashDisk`: run once, it gives every state that
+a crash may leave, at any point; it also fails, fills up and is slow on demand.
 """
 
 from __future__ import annotations
@@ -42,12 +45,20 @@ from cup._core import running
 from cup._core.program import perform
 from cup._testing_actors import Actor, Actors, CallCancelled, Pending
 from cup._testing_colours import COLOURS, Colour, available_colours
+from cup._testing_crashdisk import (
+    CrashDisk,
+    CrashKind,
+    CrashState,
+    DiskEvent,
+    DiskFault,
+    DiskOperation,
+)
 from cup.errors import InvalidValue, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from cup._core.clock import Clock
+    from cup._core.clock import WakefulClock
     from cup._core.program import Program
 __all__ = [
     "COLOURS",
@@ -55,6 +66,12 @@ __all__ = [
     "Actors",
     "CallCancelled",
     "Colour",
+    "CrashDisk",
+    "CrashKind",
+    "CrashState",
+    "DiskEvent",
+    "DiskFault",
+    "DiskOperation",
     "Pending",
     "VirtualClock",
     "VirtualDriver",
@@ -74,11 +91,12 @@ class VirtualClock:
         wall: What `time` begins with, in seconds since the epoch.
     """
 
-    __slots__ = ("_now", "_wall")
+    __slots__ = ("_now", "_slept", "_wall")
 
     def __init__(self, start: float = 1000.0, wall: float = 1_700_000_000.0) -> None:
         self._now = start
         self._wall = wall
+        self._slept = 0.0
 
     def monotonic(self) -> float:
         """Return seconds that never run backwards."""
@@ -122,6 +140,20 @@ class VirtualClock:
             raise InvalidValue(f"a clock cannot be set by {seconds} s")
 
         self._wall += seconds
+
+    def suspended(self) -> float:
+        """Return the seconds of all `suspend` calls."""
+        return self._slept
+
+    def suspend(self, seconds: float) -> None:
+        """Let the machine sleep: the wall time goes on, `monotonic` stands still.
+
+        Raises:
+            InvalidValue: If `seconds` is negative or no finite number.
+        """
+        _check_seconds(seconds)
+        self._wall += seconds
+        self._slept += seconds
 
     def __repr__(self) -> str:
         return f"<VirtualClock monotonic={self._now} time={self._wall}>"
@@ -288,4 +320,4 @@ def strict_blocking() -> Generator[None]:
 
 
 if TYPE_CHECKING:
-    _clock: Clock = VirtualClock()
+    _clock: WakefulClock = VirtualClock()

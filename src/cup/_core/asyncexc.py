@@ -36,6 +36,31 @@ def post(ident: int, kind: type[BaseException]) -> bool:
 def clear(ident: int) -> None:
     """Take back what was posted to the thread `ident` and not yet raised."""
     _set_async_exc(ident, None)
+    if sys.version_info < (3, 13):
+        _calm_down()
+
+
+class _Nothing(BaseException):
+    """Is raised and caught at once, for what that does to the interpreter."""
+
+
+def _calm_down() -> None:
+    """Have the interpreter stop looking for exceptions that were taken back.
+
+    Before 3.13, posting, and taking back as well, raises one flag for all threads that
+    only the raising of an exception lowers. All Python code is slower meanwhile, and
+    under 3.11 each function that is traced, by a debugger or for coverage, hangs.
+    What others are waiting for is not lost: they look at it when they get the GIL.
+    """
+    me = get_ident()
+    try:
+        _set_async_exc(me, id(_Nothing))
+        get_ident()  # it has been raised by now
+    except _Nothing:
+        pass
+    except BaseException:  # of a signal handler, which came before it
+        _set_async_exc(me, None)
+        raise
 
 
 def send(ident: int, parcel: Parcel, target: Target) -> None:
@@ -73,7 +98,7 @@ def _make_carrier(parcel: Parcel, target: Target) -> type[BaseException]:
         # copy may have been sent while this one was on its way.
         if target.pending is parcel:
             target.pending = None
-            _set_async_exc(ident, None)
+            clear(ident)
         error = interrupt(*args) if isinstance(interrupt, type) else interrupt
         _raised[ident] = (error, parcel, target)
         return error

@@ -47,7 +47,7 @@ Interrupt: TypeAlias = "BaseException | type[BaseException]"
 targets: dict[int, Target] = {}
 """The open targets, by thread identifier."""
 
-_FIRST_LOOK = 0.001  # seconds after a post, then twice as many, and so on
+_FIRST_LOOK = 0.001  # seconds after a post; then after twice as many, and so on
 _LAST_LOOK = 0.05
 
 
@@ -95,9 +95,11 @@ class Target:
     """
 
     __slots__ = (
+        "_after",
         "_closed",
         "_generation",
         "_ident",
+        "_looking",
         "_mutex",
         "_sent",
         "_shields",
@@ -118,6 +120,8 @@ class Target:
         self._sent = False  # something may be on its way through the interpreter
         self._traced = False  # the interpreter's way was taken since the last wait
         self._wake: Callable[[], object] | None = None
+        self._after = _FIRST_LOOK
+        self._looking = False  # somebody will see what has become of it
         self._renew()
 
     def _renew(self) -> None:
@@ -127,6 +131,7 @@ class Target:
     def enter_child(self) -> None:
         """Start anew, in the forking thread: an interrupt was for the parent."""
         self._renew()  # another thread may have held the mutex
+        self._looking = False
         self.withdraw()
 
     def open(self) -> None:
@@ -186,7 +191,7 @@ class Target:
         if wake is not None:
             wake()
         else:
-            self._look_again(_FIRST_LOOK)
+            self._look_soon()
         return True
 
     # -- masks and shields ---------------------------------------------------------
@@ -217,7 +222,7 @@ class Target:
         if self.depth:
             self.depth -= 1
         if self.pending is not None:
-            self._look_again(_FIRST_LOOK)
+            self._look_soon()
 
     def shield(self) -> None:
         """Keep interrupts out of plain code and of waits until `unshield`."""
@@ -238,7 +243,7 @@ class Target:
             return
 
         if quietly:
-            self._look_again(_FIRST_LOOK)
+            self._look_soon()
         elif not self.depth:
             self.deliver()
 
@@ -310,19 +315,32 @@ class Target:
             self._traced = False
             asyncexc.forget(self._ident)
 
-    def _look_again(self, after: float) -> None:
+    def _look_soon(self) -> None:
         """Have somebody see, a little later, whether the interrupt was raised."""
+        self._after = _FIRST_LOOK
+        if not self._looking:
+            self._look_again()
+
+    def _look_again(self) -> None:
         from . import timekeeper  # noqa: PLC0415 - starts a thread, once
 
-        timekeeper.call_at(monotonic() + after, lambda: self._send_again(after))
+        self._looking = True
+        try:
+            timekeeper.call_at(monotonic() + self._after, self._look)
+        except BaseException:
+            self._looking = False
+            raise
 
-    def _send_again(self, after: float) -> None:
+    def _look(self) -> None:
+        # Said first, looked at second: who fills the slot does it the other way round.
+        self._looking = False
         with self._mutex:
             if not self.opened or self.pending is None:
                 return
 
             self._send_if_free()
-        self._look_again(min(2 * after, _LAST_LOOK))
+        self._look_again()
+        self._after = min(2 * self._after, _LAST_LOOK)
 
     def thrown_away(self, parcel: Parcel) -> None:
         """Fill the slot again: what was raised went nowhere.
@@ -332,7 +350,7 @@ class Target:
         self.depth += 1  # raised in here, it would be lost for good
         if self.pending is None:
             self.pending = parcel
-            self._look_again(_FIRST_LOOK)
+            self._look_soon()
         self.depth -= 1
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from . import fork, lifecycle
 from .clock import SYSTEM
@@ -36,9 +36,14 @@ class Program:
 
     `step` decides and appends what is to be done to `effects`; the driver performs
     them after `step` has returned.
+
+    Attributes:
+        stage: When its thread ends at interpreter exit.
     """
 
     __slots__ = ("effects",)
+
+    stage: ClassVar[lifecycle.Stage] = lifecycle.Stage.TIMERS
 
     def __init__(self) -> None:
         self.effects: deque[Callable[[], object]] = deque()
@@ -71,8 +76,9 @@ def perform(program: Program, now: float) -> float | None:
 class ThreadDriver:
     """Runs one program on a thread of its own, from the first nudge on.
 
-    The thread is not a daemon; it is stopped at interpreter exit, and started anew
-    in a forked child by the first nudge there.
+    The thread is not a daemon, unless the interpreter is about to end already; it is
+    stopped at interpreter exit, and started anew in a forked child by the first nudge
+    there.
     """
 
     def __init__(self, program: Program, name: str, clock: Clock = SYSTEM) -> None:
@@ -81,7 +87,7 @@ class ThreadDriver:
         self._clock = clock
         self._renew()
         self._generation = fork.generation()
-        lifecycle.at_exit(lifecycle.Stage.TIMERS, self)
+        lifecycle.at_exit(program.stage, self)
 
     def _enter_child(self) -> None:
         """Start anew: the thread stayed in the parent."""
@@ -114,7 +120,9 @@ class ThreadDriver:
         except IndexError:
             return
 
-        thread = threading.Thread(target=self._run, name=self._name, daemon=False)
+        # Started by a thread that outlives the main thread: nobody stops it any more.
+        late = lifecycle.exiting()
+        thread = threading.Thread(target=self._run, name=self._name, daemon=late)
         try:
             thread.start()
         except BaseException:

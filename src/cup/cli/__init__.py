@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cup import __version__
 from cup.errors import MissingExtra
@@ -18,8 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+COMMANDS: Final = ("demo", "cron", "id", "heartbeat", "doctor", "top")
+"""The commands, as `cup --help` shows them."""
+
 USAGE_ERROR: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
+
+
+class Command(Protocol):
+    """What the module of a command has."""
+
+    @property
+    def SUMMARY(self) -> str:  # noqa: N802 - a constant there
+        """What it does, in a few words."""
+        ...
+
+    def configure(self, parser: argparse.ArgumentParser, /) -> None:
+        """Say what arguments there are, and set `run`."""
+        ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Ctrl-C; `--help` of each command lists the others.
     """
     try:
-        args = _parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        args = _parser(words).parse_args(words)
         run: Callable[[argparse.Namespace], int] = args.run
         return run(args)
     except SystemExit as end:  # argparse has printed help, the version, or an error
@@ -51,32 +68,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
-    from . import _id, demo
-
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cup",
         description="Concurrency services for threads, asyncio and trio.",
     )
     parser.add_argument("--version", action="version", version=f"cup {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    demo.configure(
-        commands.add_parser(
-            "demo",
-            help=demo.SUMMARY,
-            description=demo.SUMMARY,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+    first = argv[0] if argv else ""
+    for name in (first,) if first in COMMANDS else COMMANDS:
+        command = _load(name)
+        command.configure(
+            commands.add_parser(
+                name,
+                help=command.SUMMARY,
+                description=command.SUMMARY,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
         )
-    )
-    _id.configure(
-        commands.add_parser(
-            "id",
-            help=_id.SUMMARY,
-            description=_id.SUMMARY,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-    )
     return parser
+
+
+def _load(name: str) -> Command:
+    """Import one command only: others may need what takes long to load.
+
+    The imports are literal, so that tools that freeze programs find the modules.
+    """
+    module: Command
+    match name:
+        case "cron":
+            from . import _cron as module
+        case "doctor":
+            from . import _doctor as module
+        case "heartbeat":
+            from . import _heartbeat as module
+        case "id":
+            from . import _id as module
+        case "top":
+            from . import _top as module
+        case _:
+            from . import demo as module
+    return module
 
 
 def _is_interrupt(error: BaseException) -> bool:

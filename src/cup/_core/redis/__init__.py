@@ -15,7 +15,7 @@ from cup.errors import MissingExtra
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["as_texts", "load"]
+__all__ = ["as_texts", "load", "shown"]
 
 _REQUIREMENT = "redis coredis"
 
@@ -36,6 +36,12 @@ def load(name: str, what: str) -> ModuleType:
             f"{what} needs the package {name!r}: pip install {_REQUIREMENT}",
             requirement=_REQUIREMENT,
         ) from error
+
+
+def shown(url: str) -> str:
+    """Return an address as messages may show it, without user and password."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
 def as_texts(reply: object) -> list[str]:

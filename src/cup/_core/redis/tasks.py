@@ -8,7 +8,7 @@ from anyio import fail_after
 
 from cup.errors import StoreUnreachable
 
-from . import as_texts, load
+from . import as_texts, load, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -75,8 +75,9 @@ class Server:
                     script, keys, [str(arg) for arg in args]
                 )
         except (self._errors, OSError) as error:  # a TimeoutError is an OSError
+            server = f"the server at {shown(self._url)}"
             raise StoreUnreachable(
-                f"{self._what}: the server at {self._url} does not answer: {error!r}"
+                f"{self._what}: {server} does not answer: {error!r}"
             ) from error
         return as_texts(reply)
 

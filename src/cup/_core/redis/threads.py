@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from cup._core import fork
 from cup.errors import StoreUnreachable
 
-from . import as_texts, load
+from . import as_texts, load, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,8 +79,9 @@ class Server:
         try:
             reply = self._client.eval(script, len(keys), *keys, *map(str, args))
         except (self._errors, OSError) as error:
+            server = f"the server at {shown(self._url)}"
             raise StoreUnreachable(
-                f"{self._what}: the server at {self._url} does not answer: {error}"
+                f"{self._what}: {server} does not answer: {error}"
             ) from error
         return as_texts(reply)
 

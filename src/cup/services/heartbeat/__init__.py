@@ -26,6 +26,7 @@ Over the network, an `Agent` beats, and a `Monitor` hears it, by keys of a `KeyR
 
 from typing import TYPE_CHECKING
 
+from ._core_settings import PORT
 from .api import (
     AsyncEventsAPI,
     AsyncHeartbeatAPI,
@@ -53,6 +54,7 @@ from .sync import Events, HeartbeatService
 from .sync_net import Agent, Monitor
 
 __all__ = [
+    "PORT",
     "UNAUTHENTICATED",
     "Agent",
     "AgentAPI",

@@ -97,16 +97,42 @@ def _keys_of(name: str, keys: object) -> AgentKeys:
     return keys
 
 
+class _Lives:
+    """Numbers the lives of an agent, upwards; in a file, if it is given one."""
+
+    def __init__(self, name: str, path: str | PathLike[str] | None) -> None:
+        self._name: str = name
+        self._path: Path | None = None if path is None else Path(path)
+
+    def begin(self) -> int:
+        """Return the number of a new life."""
+        kept = 0
+        if self._path is not None:
+            with contextlib.suppress(OSError, ValueError):
+                kept = int(self._path.read_text(encoding="ascii"))
+        incarnation = max(kept + 1, int(SYSTEM.time() * _NANOS))
+        self.keep(incarnation)
+        return incarnation
+
+    def keep(self, incarnation: int) -> None:
+        """Remember the number of this life."""
+        if self._path is not None:
+            try:
+                write_whole(self._path, [f"{incarnation}\n"])
+            except OSError as error:
+                _log.error("the life of agent %r cannot be kept: %s", self._name, error)
+
+
 class Beater:
     """An agent: its program, its sockets, and its file."""
 
     __slots__ = (
         "__weakref__",
         "_generation",
+        "_lives",
         "_program",
         "_settings",
         "_sockets",
-        "_state",
         "_stopped",
         "name",
     )
@@ -116,12 +142,12 @@ class Beater:
     ) -> None:
         self.name: str = settings.keys.name
         self._settings: AgentSettings = settings
-        self._state: Path | None = None if state is None else Path(state)
+        self._lives: _Lives = _Lives(self.name, state)
         self._sockets: list[Datagrams] = []
         self._stopped: bool = False
         self._generation: int = fork.generation()
         self._program: AgentProgram = AgentProgram(settings, 0, SYSTEM)
-        self._program.on_bump = self._keep
+        self._program.on_bump = self._lives.keep
 
     # -- beginning and end: called by the faces ------------------------------------
 
@@ -144,8 +170,7 @@ class Beater:
         if self._sockets:
             raise HeartbeatError("this agent runs already")
 
-        self._program.incarnation = self._next_incarnation()
-        self._keep(self._program.incarnation)
+        self._program.incarnation = self._lives.begin()
         families: dict[int, Datagrams] = {}
         links: list[Link] = []
         for family, address in resolved:
@@ -154,20 +179,6 @@ class Beater:
             links.append(Link(address, families[family]))
         self._sockets = [*families.values()]
         self._program.links = links
-
-    def _next_incarnation(self) -> int:
-        kept = 0
-        if self._state is not None:
-            with contextlib.suppress(OSError, ValueError):
-                kept = int(self._state.read_text(encoding="ascii"))
-        return max(kept + 1, int(SYSTEM.time() * _NANOS))
-
-    def _keep(self, incarnation: int) -> None:
-        if self._state is not None:
-            try:
-                write_whole(self._state, [f"{incarnation}\n"])
-            except OSError as error:
-                _log.error("the state of agent %r cannot be kept: %s", self.name, error)
 
     def _close(self, *, leave: bool) -> None:
         """Say good-bye, if the end is a good one, and close the sockets."""

@@ -125,7 +125,8 @@ class Hearing:
         self, batch: Iterable[tuple[bytes, Address]], now: float, wall: float
     ) -> None:
         """Judge packets, in the order in which they came."""
-        by_name, beats = self.peers.by_name, []
+        by_name = self.peers.by_name
+        beats: list[str] = []
         low, high = self._fresh_between(wall)
         for data, address in batch:
             # The usual case at once: the next packet of a known agent.

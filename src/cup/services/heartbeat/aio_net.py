@@ -253,7 +253,7 @@ class AsyncAgent(Beater):
         self._open([resolve(host, port) for host, port in self._settings.monitors])
 
     def beat(self) -> None:
-        """Beat now, on the agent's loop.
+        """Beat now.
 
         Twin of `Agent.beat`.
 

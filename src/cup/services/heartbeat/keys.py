@@ -197,8 +197,8 @@ class KeyRing:
         return f"<KeyRing of {self._label!r}, {what}>"
 
 
-def _check_secret(secret: bytes) -> bytes:
-    if not isinstance(secret, bytes | bytearray | memoryview):
+def _check_secret(secret: object) -> bytes:
+    if not isinstance(secret, bytes | bytearray):
         raise InvalidType("a secret must be bytes")  # its value belongs in no message
     secret = bytes(secret)
     if not _LEAST <= len(secret) <= _MOST:

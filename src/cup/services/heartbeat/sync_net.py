@@ -9,10 +9,10 @@ import weakref
 from typing import TYPE_CHECKING
 
 from cup._core.clock import SYSTEM
-from cup._core.datagrams import DatagramDriver, resolve
-from cup._core.lifecycle import Stage, at_exit
+from cup._core.datagrams import DatagramDriver, Datagrams, resolve
 
 from ._core_beater import Beater, agent_settings
+from ._core_ender import Ender
 from ._core_settings import PORT, make_settings
 from ._core_station import Station
 from .sync import Events
@@ -72,7 +72,7 @@ class Monitor(Station):
         InvalidValue: If a number makes no sense.
     """
 
-    __slots__ = ("_driver", "_finalizer")
+    __slots__ = ("_driver", "_ender")
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Monitor(Station):
             )
         )
         self._driver: DatagramDriver | None = None
-        self._finalizer: Callable[[], object] | None = None
+        self._ender: Ender | None = None
 
     def start(self) -> None:
         """Listen.
@@ -131,23 +131,17 @@ class Monitor(Station):
         )
         driver.nudge(float("-inf"))
         self._driver = driver
-        finalizer = weakref.finalize(self, driver.close)
-        finalizer.atexit = False
-        self._finalizer = finalizer
-        at_exit(Stage.TIMERS, self)
+        weakref.finalize(self, _abandon, driver, self._sockets).atexit = False
+        self._ender = Ender(self.stop)
 
     def stop(self) -> None:
         """End: save the state, let readers go, close the sockets.
 
         May be called twice.
         """
-        if self._finalizer is not None:
-            self._finalizer()
+        if self._driver is not None:
+            self._driver.close()
         self._close()
-
-    def end_at_exit(self) -> None:
-        """End at interpreter exit."""
-        self.stop()
 
     def events(self, *, limit: int = 1024) -> Events:
         """Return the events from now on, to iterate over.
@@ -205,7 +199,7 @@ class Agent(Beater):
         InvalidValue: If a number makes no sense.
     """
 
-    __slots__ = ("_driver", "_finalizer")
+    __slots__ = ("_driver", "_ender")
 
     def __init__(
         self,
@@ -232,7 +226,7 @@ class Agent(Beater):
         )
         super().__init__(settings, state)
         self._driver: DatagramDriver | None = None
-        self._finalizer: Callable[[], object] | None = None
+        self._ender: Ender | None = None
 
     def start(self) -> None:
         """Begin to beat, at once.
@@ -248,13 +242,13 @@ class Agent(Beater):
         )
         driver.nudge(float("-inf"))
         self._driver = driver
-        finalizer = weakref.finalize(self, driver.close)
-        finalizer.atexit = False
-        self._finalizer = finalizer
-        at_exit(Stage.TIMERS, self)
+        weakref.finalize(self, _abandon, driver, self._sockets).atexit = False
+        self._ender = Ender(self._stop_at_exit)
 
     def beat(self) -> None:
-        """Beat now, on the agent's thread.
+        """Beat now.
+
+        The agent's thread does it.
 
         Raises:
             HeartbeatClosed: If it does not run.
@@ -272,13 +266,12 @@ class Agent(Beater):
         Args:
             leave: Whether to say good-bye; else monitors will count it as lost.
         """
-        if self._finalizer is not None:
-            self._finalizer()
+        if self._driver is not None:
+            self._driver.close()
         self._close(leave=leave)
 
-    def end_at_exit(self) -> None:
-        """End at interpreter exit, without a word: the work may have failed."""
-        self.stop(leave=False)
+    def _stop_at_exit(self) -> None:
+        self.stop(leave=False)  # the work may have failed
 
     def __enter__(self) -> Self:
         self.start()
@@ -291,6 +284,13 @@ class Agent(Beater):
         traceback: TracebackType | None,
     ) -> None:
         self.stop(leave=error is None)
+
+
+def _abandon(driver: DatagramDriver, sockets: list[Datagrams]) -> None:
+    """End what nobody holds any more, without a word."""
+    driver.close()
+    for each in sockets:
+        each.close()
 
 
 if TYPE_CHECKING:

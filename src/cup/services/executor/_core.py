@@ -1,0 +1,442 @@
+"""The executor itself: its timers, its crews, its accounts, and how it ends.
+
+It takes what the faces have made, sets alarms, and counts. It never waits. What changes
+its life is under a mutex; handing in a job is not.
+
+Not here: when jobs are due (`_core_timers`, `_core_plans`), how they run (crews).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import weakref
+from _thread import allocate_lock
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from cup._core import fork, lifecycle
+from cup._core.clock import check_timeout
+from cup._core.line import Line
+from cup._core.wait import Ask, block
+from cup.errors import ExecutorClosed, InvalidType, InvalidValue
+from cup.services.threadpool import PoolState, ThreadPool
+from cup.services.threadpool._core_limits import Limited
+from cup.services.threadpool._core_record import describe
+from cup.services.threadpool._core_report import report
+from cup.services.threadpool._core_stats import Tally
+from cup.services.threadpool._core_worker import worker_here
+
+from ._core_crew import PoolCrew
+from ._core_foreign import ForeignCrew
+from ._core_handle import Cancelled, DueJob, ScheduledJob
+from ._core_run import Run
+from ._core_series import SeriesCore
+from ._core_stats import Count, Sum, gather, report_of
+from ._core_timers import Timers
+from .api_values import ExecutorReport, ExecutorState, ExecutorStats
+
+if TYPE_CHECKING:
+    from _thread import LockType
+
+    from cup.services.threadpool._core_worker import Worker
+
+    from ._core_lane import Counts, Crew
+    from ._core_settings import Settings
+    from ._core_timers import Alarm
+    from .api_values import RunRecord
+
+__all__ = ["ExecutorCore", "QuietAsk"]
+
+_log = logging.getLogger("cup.executor")
+
+_cores: weakref.WeakSet[ExecutorCore] = weakref.WeakSet()
+
+
+class QuietAsk(Ask[None]):
+    """Asks for the moment when nothing is left to be handed to the pools."""
+
+    __slots__ = ()
+
+    what = "ExecutionService.stop"
+    value = None
+
+
+class Quiet(Line):
+    """Where callers wait for that moment."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: ExecutorCore) -> None:
+        super().__init__()
+        self._core = weakref.ref(core)
+
+    def take(self, _: Ask[Any], /) -> bool:
+        """Let the ask through when no more runs will be handed over."""
+        core = self._core()
+        return core is None or core.is_quiet()
+
+    def put_back(self, _: Ask[Any], /) -> None:
+        """Do nothing: passing takes nothing."""
+
+
+class ExecutorCore:
+    """The state of one executor, from its making to its end.
+
+    Attributes:
+        plain: Whether jobs are taken as they come: it runs, in this process.
+        made: Jobs that are becoming futures, or cancelled, right now.
+        series: The series that have not ended.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings: Settings = settings
+        self.name: str = settings.name
+        self.clock = settings.source.clock
+        self.made: dict[ScheduledJob[Any], DueJob[Any] | Cancelled] = {}
+        self.series: dict[SeriesCore, None] = {}
+        self.timers: Timers = Timers(self.clock)
+        self.delayed: ThreadPool = self._make_pool("delayed", settings.delayed_workers)
+        self.queued: ThreadPool = self._make_pool("queued", settings.queued_workers)
+        self.crews: list[Crew] = self._make_crews()
+        self.quiet: Quiet = Quiet(self)
+        self._begin_accounts()
+        self._renew()
+        _cores.add(self)
+        lifecycle.at_exit(lifecycle.Stage.EXECUTORS, self)
+
+    def _make_pool(self, group: str, workers: int) -> ThreadPool:
+        settings = self.settings
+        return ThreadPool(
+            0,
+            workers,
+            f"{settings.name}-{group}",
+            interrupt_grace=settings.interrupt_grace,
+            on_unhandled=settings.on_unhandled,
+        )
+
+    def _make_crews(self) -> list[Crew]:
+        settings = self.settings
+        if settings.backend is None:
+            return [PoolCrew(self.delayed), PoolCrew(self.queued)]
+
+        foreign = ForeignCrew(
+            self, settings.backend, settings.backend_workers, settings.on_broken
+        )
+        return [foreign, foreign]
+
+    def _begin_accounts(self) -> None:
+        self.submitted: Count = Count()
+        self.cancelled: Count = Count()
+        self.refused: Tally = Tally()
+        self.persisted: Tally = Tally()
+        self.series_done: Tally = Tally()
+        self.series_failed: Tally = Tally()
+        self.past_done: Sum = Sum()
+        self.past_failed: Sum = Sum()
+        self.cancelled_elsewhere: Sum = Sum()
+        self.skipped: Sum = Sum()
+        self.missed: Sum = Sum()
+
+    def _renew(self) -> None:
+        self._life: LockType = allocate_lock()
+        self.plain: bool = False
+        self.started: bool = False
+        self.refusing: bool = False
+        self.retired: bool = False
+
+    # -- taking jobs ---------------------------------------------------------------
+
+    def admit(self, *, starts: bool) -> None:
+        """Refuse work that cannot be taken; start an executor that is new.
+
+        Raises:
+            ExecutorClosed: If it was stopped.
+        """
+        fork.generation()
+        if self.refusing or lifecycle.exiting():
+            self.refuse_one()
+        if starts and not self.started and not self._life.locked():
+            self.start()
+
+    def refuse_one(self) -> None:
+        """Count a job that is not taken, and say so.
+
+        Raises:
+            ExecutorClosed: Always.
+        """
+        self.submitted.add()
+        self.refused.add()
+        raise ExecutorClosed(
+            f"executor {self.name!r} was stopped and takes no jobs; start it again"
+        )
+
+    def schedule(
+        self, job: ScheduledJob[Any], due: float, *, by_wall: bool = False
+    ) -> None:
+        """Take a new job whose time comes later."""
+        self.submitted.add()
+        if by_wall:
+            self.timers.set_by_wall(job, due)
+        else:
+            self.timers.set(job, due)
+        # Set first, looked at second: a stop in between finds the job, or this finds
+        # the stop.
+        if self.refusing and self.timers.take(job) and job.cancel():
+            self.refused.add()
+            raise ExecutorClosed(f"executor {self.name!r} was stopped meanwhile")
+
+    def take_over(self, counts: Counts) -> None:
+        """Add what a crew has counted that is no more."""
+        self.past_done.add(counts.done)
+        self.past_failed.add(counts.failed)
+        self.cancelled_elsewhere.add(counts.cancelled)
+
+    def begin_series(self, series: SeriesCore) -> None:
+        """Take a new series."""
+        self.submitted.add()
+        self.series[series] = None
+        series.begin()
+        if self.refusing:
+            series.stop()
+
+    # -- what jobs ask -------------------------------------------------------------
+
+    def due_in(self, delay: float, *, by_wall: bool) -> float:
+        """Return the moment in so many seconds, by one of the clocks.
+
+        Raises:
+            InvalidValue: If the delay is NaN or infinite.
+            InvalidType: If it is not a number.
+        """
+        if delay is None:
+            raise InvalidType("a delay is a number of seconds, not None")
+
+        seconds = check_timeout(delay, "delay")
+        if seconds is None:
+            raise InvalidValue(f"delay={delay!r} never ends; use a number of seconds")
+
+        return seconds + (self.clock.time() if by_wall else self.clock.monotonic())
+
+    def wall_of(self, due: float, *, by_wall: bool) -> float:
+        """Return what the wall clock shows at a moment of one of the clocks."""
+        if by_wall:
+            return due
+
+        return self.clock.time() + (due - self.clock.monotonic())
+
+    def moment_of(self, due: float, *, by_wall: bool) -> datetime:
+        """Return a moment of one of the clocks as a datetime in UTC."""
+        wall = self.wall_of(due, by_wall=by_wall)
+        latest = datetime.max.replace(tzinfo=timezone.utc)
+        try:
+            return datetime.fromtimestamp(wall, timezone.utc)
+        except (OverflowError, ValueError, OSError):
+            return latest
+
+    def set_alarm(self, alarm: Alarm, due: float, *, by_wall: bool) -> None:
+        """Set an alarm of something that was taken before."""
+        if by_wall:
+            self.timers.set_by_wall(alarm, due)
+        else:
+            self.timers.set(alarm, due)
+
+    def run_is_over(self, series: SeriesCore, record: RunRecord) -> None:
+        """Take it that a run of a series has ended."""
+
+    def forget(self, series: SeriesCore) -> None:
+        """Take a series off the list: it has ended."""
+        self.series.pop(series, None)
+
+    def something_ended(self) -> None:
+        """Tell those who wait for the end to look again."""
+        if self.refusing:
+            self._close_when_quiet()
+            self.quiet.changed()
+        elif self.retired:
+            self._end_if_idle()
+
+    def report(self, error: BaseException, what: str) -> None:
+        """Tell of an exception that nobody else will see; never raises."""
+        report(self.settings.on_unhandled, error, f"{what} in executor {self.name!r}")
+
+    # -- life ----------------------------------------------------------------------
+
+    def state(self) -> ExecutorState:
+        """Return where the executor is in its life."""
+        if self.refusing:
+            pools = {pool.core.state() for pool in self.pools()}
+            over = pools == {PoolState.STOPPED}
+            return ExecutorState.STOPPED if over else ExecutorState.STOPPING
+
+        return ExecutorState.RUNNING if self.started else ExecutorState.NEW
+
+    def pools(self) -> tuple[ThreadPool, ThreadPool]:
+        """Return the two groups of workers."""
+        return self.delayed, self.queued
+
+    def start(self) -> None:
+        """Take work, and run what was handed in before.
+
+        Raises:
+            ExecutorClosed: While it stops.
+        """
+        fork.generation()
+        with self._life:
+            if self.started and not self.refusing:
+                return
+
+            if self.refusing and self.state() is not ExecutorState.STOPPED:
+                raise ExecutorClosed(f"executor {self.name!r} is stopping; wait for it")
+
+            self.refusing = False
+            for crew in self.each_crew():
+                crew.open()
+            seat = self.settings.source.add(self.timers)
+            self.started = True
+            self.timers.open(seat)
+            self.plain = not lifecycle.exiting()
+
+    def begin_stop(self) -> None:
+        """Take no more work; hand over what is due, and cancel what is not."""
+        fork.generation()
+        with self._life:
+            if self.refusing:
+                return
+
+            self.refusing = True
+            self.plain = False
+        for alarm in self.timers.close():
+            if isinstance(alarm, ScheduledJob):
+                alarm.cancel()
+        for series in list(self.series):
+            series.stop()
+        for crew in self.each_crew():
+            crew.close()
+        self._close_when_quiet()
+        self.quiet.changed()
+
+    def is_quiet(self) -> bool:
+        """Tell whether no more runs will be handed over."""
+        return not any(series.waits() for series in list(self.series)) and not any(
+            crew.busy() for crew in self.each_crew()
+        )
+
+    def _close_when_quiet(self) -> None:
+        """Let the pools end once nothing more will come; not earlier."""
+        if self.is_quiet():
+            for crew in self.each_crew():
+                crew.end()
+            for pool in self.pools():  # those that a backend leaves without work, too
+                pool.core.refuse()
+
+    def each_crew(self) -> list[Crew]:
+        """Return the crews, each once."""
+        return list(dict.fromkeys(self.crews))
+
+    def enter_stop(self) -> Worker | None:
+        """Return the worker of these pools that the calling thread is, None if none.
+
+        A stop inside of a job waits for everything but that job: the others do not
+        wait for it either, and runs of its series that wait for its end are left out.
+        """
+        worker = worker_here()
+        if worker is None or worker.core not in [pool.core for pool in self.pools()]:
+            return None
+
+        sink = worker.core.running.get(worker)
+        sink = sink.inner if isinstance(sink, Limited) else sink
+        if isinstance(sink, Run):
+            sink.series.drop_waiting()
+        worker.core.stoppers[worker] = None
+        for pool in self.pools():
+            pool.core.ended.changed()
+        return worker
+
+    def leave_stop(self, worker: Worker | None) -> None:
+        """Say that a job does not wait for the end any more."""
+        if worker is not None:
+            worker.core.stoppers.pop(worker, None)
+
+    def cancel_queued(self) -> None:
+        """Cancel what has not started."""
+        for series in list(self.series):
+            series.drop_waiting()
+        for crew in self.each_crew():
+            crew.cancel_queued()
+        self.something_ended()
+
+    def report_overstay(self) -> None:
+        """Tell that jobs run on after the grace of an `async with`."""
+        names = ", ".join(self.make_report().still_running)
+        _log.warning("executor %r was left while jobs still run: %s", self.name, names)
+
+    def end_at_exit(self) -> None:
+        """End with the interpreter: what is due runs, what is not is cancelled."""
+        jobs = self.timers.pending() - len(self.series)
+        if jobs > 0:
+            _log.warning(
+                "executor %r ends with the interpreter: %d jobs whose time has not come "
+                "are cancelled; stop it, or wait for them",
+                self.name,
+                jobs,
+            )
+        self.begin_stop()
+        if not self.is_quiet():
+            block(QuietAsk(self.quiet))
+
+    def retire(self) -> None:
+        """End when nothing is left to do: nobody holds the executor any more."""
+        self.retired = True
+        self.timers.on_empty = self._end_if_idle
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if not self.series and not self.timers.pending():
+            self.begin_stop()
+
+    def vanish(self) -> None:
+        """Begin anew in a forked child: no timers, no series, the same state."""
+        was = self.state()
+        alarms = self.timers.forget_all()
+        series = list(self.series)
+        self.series.clear()
+        self.made.clear()
+        self.quiet = Quiet(self)
+        self._begin_accounts()
+        self._renew()
+        if was is ExecutorState.RUNNING:
+            self.started = self.plain = True
+            self.timers.seat = self.settings.source.add(self.timers)
+        elif was is not ExecutorState.NEW:
+            self.started = self.refusing = True
+        for crew in self.each_crew():
+            crew.vanish()
+        for each in series:
+            each.vanish()
+        for alarm in alarms:
+            if isinstance(alarm, ScheduledJob):
+                alarm.vanish()
+
+    def stats(self) -> ExecutorStats:
+        """Return the figures of this moment."""
+        return gather(self)
+
+    def make_report(self) -> ExecutorReport:
+        """Say what became of everything."""
+        running = [
+            describe(sink)
+            for pool in self.pools()
+            for core in [pool.core]
+            for sink in (*list(core.running.values()), *list(core.overdue.values()))
+        ]
+        running += [label for crew in self.each_crew() for label in crew.labels()]
+        return report_of(self, tuple(running))
+
+
+def _vanish_all() -> None:
+    for core in list(_cores):
+        core.vanish()
+
+
+fork.on_fork(_vanish_all)

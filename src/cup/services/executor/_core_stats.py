@@ -1,0 +1,131 @@
+"""The accounts of an executor, added up when somebody asks."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .api_values import ExecutorReport, ExecutorStats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._core import ExecutorCore
+
+__all__ = ["Count", "Sum", "gather", "report_of"]
+
+_PARTS = 256  # numbers that may lie around
+
+
+class Count:
+    """A count of frequent events: `add` is a single step, in any thread.
+
+    Attributes:
+        add: Counts one.
+    """
+
+    __slots__ = ("_counter", "add")
+
+    def __init__(self) -> None:
+        self._counter = itertools.count()
+        self.add: Callable[[], int] = self._counter.__next__
+
+    @property
+    def value(self) -> int:
+        """The number of events so far."""
+        # A counter shows its next number, "count(3)", without giving it away.
+        return int(repr(self._counter)[len("count(") : -1])
+
+
+class Sum:
+    """A sum of rare additions: any thread adds, also in a signal handler."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: deque[int] = deque()
+
+    def add(self, number: int) -> None:
+        """Add a number."""
+        parts = self._parts
+        parts.append(number)
+        if len(parts) > _PARTS:
+            total = 0
+            while parts:
+                try:
+                    total += parts.popleft()
+                except IndexError:
+                    break
+            parts.append(total)
+
+    @property
+    def value(self) -> int:
+        """The sum so far."""
+        return sum(self._parts.copy())
+
+
+def gather(core: ExecutorCore) -> ExecutorStats:
+    """Add up the figures of this moment."""
+    pools = [pool.stats() for pool in core.pools()]
+    crews = [crew.counts() for crew in core.each_crew()]
+    done, failed, cancelled = _ended(core)
+    refused, persisted = core.refused.value, core.persisted.value
+    queued = sum(pool.queued for pool in pools) + sum(crew.queued for crew in crews)
+    running = sum(pool.running for pool in pools) + sum(crew.running for crew in crews)
+    over = done + failed + cancelled + refused + persisted
+    submitted = core.submitted.value
+    return ExecutorStats(
+        state=core.state(),
+        submitted=submitted,
+        pending=max(0, submitted - over - queued - running),
+        queued=queued,
+        running=running,
+        done=done,
+        failed=failed,
+        cancelled=cancelled,
+        persisted=persisted,
+        refused=refused,
+        skipped=core.skipped.value,
+        missed=core.missed.value,
+        unknown=0,
+        lateness=core.timers.lateness.read(),
+        queue_age=max(pool.queue_age for pool in pools),
+    )
+
+
+def report_of(core: ExecutorCore, running: tuple[str, ...]) -> ExecutorReport:
+    """Say what became of everything; what has not ended is in `running`."""
+    done, failed, cancelled = _ended(core)
+    return ExecutorReport(
+        submitted=core.submitted.value,
+        done=done,
+        failed=failed,
+        cancelled=cancelled,
+        persisted=core.persisted.value,
+        refused=core.refused.value,
+        still_running=running,
+    )
+
+
+def _ended(core: ExecutorCore) -> tuple[int, int, int]:
+    """Return what is done, what has failed, and what was cancelled."""
+    pools = [pool.stats() for pool in core.pools()]
+    crews = [crew.counts() for crew in core.each_crew()]
+    failed = sum(pool.failed for pool in pools)
+    done = sum(pool.done for pool in pools) - failed
+    cancelled = sum(pool.cancelled for pool in pools)
+    return (
+        done
+        + core.series_done.value
+        + core.past_done.value
+        + sum(crew.done for crew in crews),
+        failed
+        + core.series_failed.value
+        + core.past_failed.value
+        + sum(crew.failed for crew in crews),
+        cancelled
+        + core.cancelled.value
+        + core.cancelled_elsewhere.value
+        + sum(crew.cancelled for crew in crews),
+    )

@@ -1,0 +1,153 @@
+"""An executor with options, for threads: what `ExecutionService` and its views share.
+
+Twin: `aio_view`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from typing_extensions import ParamSpec
+
+from ._core_face import Face
+from ._core_series_handle import Series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from ._core_cron import Cron
+    from ._core_handle import ScheduledJob
+    from .api_values import Aligned, FixedDelay, FixedRate
+
+__all__ = ["ExecutorView"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ExecutorView(Face):
+    """An executor as seen with options: every job taken through it has them.
+
+    Made by `ExecutionService.options`; keeps the executor alive. Thread-safe.
+    """
+
+    __slots__ = ()
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> ScheduledJob[T]:
+        """Run a call as soon as a worker is free.
+
+        HIGH before NORMAL before LOW (see `options`), first come, first served inside;
+        a lower class gets one start in 16 while a higher one waits. Context variables
+        travel with the job. Starts an executor that was never started. Never blocks;
+        may be called inside of jobs.
+
+        Args:
+            fn: What is called, in a worker.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments; they never meet ours.
+
+        Raises:
+            ExecutorClosed: If the executor was stopped.
+            InvalidType: If `fn` cannot be called.
+        """
+        return self._submit(self._soon, fn, args, kwargs)
+
+    def after(
+        self, delay: float, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> ScheduledJob[T]:
+        """Run a call in so many seconds.
+
+        Never early. The seconds are those of the monotonic clock: setting the wall
+        clock does not move them, and on Linux they stand still while the machine
+        sleeps. Due jobs run on workers of their own.
+
+        Args:
+            delay: Seconds; zero or less means now.
+            fn: What is called, in a worker.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
+
+        Raises:
+            ExecutorClosed: If the executor was stopped.
+            InvalidType: If `fn` cannot be called.
+            InvalidValue: If `delay` is NaN or infinite.
+        """
+        return self._after(self._then, delay, fn, args, kwargs)
+
+    def at(
+        self,
+        when: datetime | float,
+        fn: Callable[P, T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> ScheduledJob[T]:
+        """Run a call at a time of day.
+
+        It follows the wall clock: when that is set, or the machine has slept, the job
+        runs as soon as the clock shows the time or a later one.
+
+        Args:
+            when: A datetime (a naive one is local time), or seconds since the epoch; a
+                time that is over means now.
+            fn: What is called, in a worker.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
+
+        Raises:
+            ExecutorClosed: If the executor was stopped.
+            InvalidType: If `fn` cannot be called, or `when` is no time.
+            InvalidValue: If `when` is NaN or infinite.
+        """
+        return self._at(self._clock, when, fn, args, kwargs)
+
+    def every(
+        self,
+        rhythm: float | FixedRate | FixedDelay | Aligned,
+        fn: Callable[P, T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Series[T]:
+        """Run a call again and again.
+
+        What happens when a run is due while another has not ended, or when runs were
+        missed, is said by `options`; by default one run waits for the other's end, and
+        one makes up for all that were missed.
+
+        Args:
+            rhythm: Seconds at a fixed rate, or a `FixedRate`, `FixedDelay`, `Aligned`.
+            fn: What is called, in a worker.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
+
+        Raises:
+            ExecutorClosed: If the executor was stopped.
+            InvalidType: If `fn` cannot be called, or the rhythm is none.
+            InvalidValue: If its period makes no sense.
+        """
+        return Series(self._every(None, rhythm, fn, args, kwargs))
+
+    def cron(
+        self, cron: Cron | str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Series[T]:
+        """Run a call by the calendar.
+
+        Up to three hours by which the wall clock is set are made up for, or waited
+        for, as Debian's cron does; a clock that is set further is believed.
+
+        Args:
+            cron: A `Cron`, with its zone, or an expression, which means UTC.
+            fn: What is called, in a worker.
+            *args: Its positional arguments.
+            **kwargs: Its keyword arguments.
+
+        Raises:
+            ExecutorClosed: If the executor was stopped.
+            CronError: If the expression means nothing.
+            InvalidType: If `fn` cannot be called.
+        """
+        return Series(self._by_calendar(None, cron, fn, args, kwargs))
