@@ -7,7 +7,6 @@ what counts is the best round and the median.
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 from dataclasses import dataclass, field
@@ -16,7 +15,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
+    from typing import TypedDict
+
+    class RowFigures(TypedDict):
+        """What a row looks like in JSON."""
+
+        title: str
+        unit: str
+        figures: dict[str, list[float]]
+
+    class Figures(TypedDict):
+        """What a run looks like in JSON."""
+
+        name: str
+        rows: list[RowFigures]
+        verdicts: list[str]
+        missing: list[str]
+
 
 OURS = "cup"
 
@@ -97,27 +112,24 @@ class Report:
     def _close(self) -> None:
         if self.missing:
             print(f"\nnot installed, left out: {', '.join(self.missing)}")
-        missed = [verdict for verdict in self.verdicts if verdict.endswith("MISSED")]
-        print(
-            f"\n{len(self.verdicts) - len(missed)} of {len(self.verdicts)} goals hold"
-        )
-        for verdict in missed:
-            print(f"  {verdict}")
+        print(f"\n{sum_up(self.verdicts)}")
 
-    def write(self, path: Path) -> None:
-        """Write all figures as JSON."""
-        path.write_text(
-            json.dumps(
-                {
-                    "name": self.name,
-                    "rows": [
-                        {"title": row.title, "unit": row.unit, "figures": row.figures}
-                        for row in self.rows
-                    ],
-                    "verdicts": self.verdicts,
-                    "missing": self.missing,
-                },
-                indent=1,
-            ),
-            encoding="utf-8",
-        )
+    def figures(self) -> Figures:
+        """Return all figures."""
+        rows: list[RowFigures] = [
+            {"title": row.title, "unit": row.unit, "figures": row.figures}
+            for row in self.rows
+        ]
+        return {
+            "name": self.name,
+            "rows": rows,
+            "verdicts": self.verdicts,
+            "missing": self.missing,
+        }
+
+
+def sum_up(verdicts: list[str]) -> str:
+    """Say how many goals hold, and which do not."""
+    missed = [verdict for verdict in verdicts if verdict.endswith("MISSED")]
+    held = f"{len(verdicts) - len(missed)} of {len(verdicts)} goals hold"
+    return "\n".join([held, *(f"  {verdict}" for verdict in missed)])
