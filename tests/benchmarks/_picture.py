@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ._harness import Figures
 
-LEFT = 330  # pixels for the names
+LEFT = 460  # pixels for the names
 WIDTH = 420  # for the scale
 STEP = 15  # for a line
 LEAST, MOST = 0.01, 10.0  # the ratios at both ends of the scale
@@ -55,12 +55,12 @@ def _marks(runs: list[Figures]) -> Iterator[str]:
                 if name != OURS and min(figures)
             }
             for name, ratio in peers.items():
-                text = escape(f"{row['title']}, beside {name}")
-                yield f'<text x="12" y="$Y">{_cut(text)}</text>' + _bar(ratio)
+                text = f"{_cut(row['title'], 68 - len(name))}, beside {name}"
+                yield f'<text x="12" y="$Y">{escape(text)}</text>' + _bar(ratio)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:59]}…"
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _bar(ratio: float) -> str:
