@@ -1,7 +1,9 @@
 """The worlds that tests of locks run in."""
 
 import pytest
-from thread_tools import ALL_WORLDS, CANCELLABLE_WORLDS, World
+from thread_tools import ALL_WORLDS, CANCELLABLE_WORLDS, World, wait_for
+
+from cup._core.interrupt import targets
 
 
 @pytest.fixture(params=ALL_WORLDS)
@@ -18,3 +20,10 @@ def cancellable_world(request):
     world = World(request.param)
     yield world
     world.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_open():
+    """A target left open would be sent to whatever thread gets its identifier next."""
+    yield
+    wait_for(lambda: not targets)

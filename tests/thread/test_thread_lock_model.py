@@ -114,6 +114,38 @@ class Model:
         self.line = lost + self.line
 
 
+# Preconditions have names: of a lambda, older versions of Hypothesis parse the source
+# each time they look at it, which takes ten milliseconds.
+
+
+def some_come(machine):
+    return machine.newcomers()
+
+
+def some_hold(machine):
+    return machine.holders()
+
+
+def some_are_idle(machine):
+    return machine.idle_owners()
+
+
+def one_writes(machine):
+    return any("w" in machine.holds(owner) for owner in machine.holders())
+
+
+def some_wait(machine):
+    return machine.asks
+
+
+def some_may_time_out(machine):
+    return machine.asks and machine.loop.state is Reach.READY
+
+
+def some_tasks_wait(machine):
+    return machine.task_asks()
+
+
 class LockMachine(RuleBasedStateMachine):
     @initialize(
         fairness=st.sampled_from(["fair", "readers", "writers"]),
@@ -160,7 +192,7 @@ class LockMachine(RuleBasedStateMachine):
     def holders(self):
         return [owner for owner in self.idle_owners() if self.holds(owner)]
 
-    @precondition(lambda self: self.newcomers())
+    @precondition(some_come)
     @rule(data=st.data(), kind=st.sampled_from("rw"))
     def come(self, data, kind):
         owner = data.draw(st.sampled_from(self.newcomers()))
@@ -171,12 +203,12 @@ class LockMachine(RuleBasedStateMachine):
         if owner not in self.asks and (owner, kind) in model.offers:
             model.offers.remove((owner, kind))  # it never had to wait
 
-    @precondition(lambda self: self.newcomers())
+    @precondition(some_come)
     @rule(data=st.data(), kind=st.sampled_from("rw"))
     def come_too(self, data, kind):
         self.come(data, kind)
 
-    @precondition(lambda self: self.holders())
+    @precondition(some_hold)
     @rule(data=st.data(), kind=st.sampled_from("rw"))
     def acquire_again(self, data, kind):
         owner = data.draw(st.sampled_from(self.holders()))
@@ -197,7 +229,7 @@ class LockMachine(RuleBasedStateMachine):
         else:
             model.readers[owner] += 1
 
-    @precondition(lambda self: self.holders())
+    @precondition(some_hold)
     @rule(data=st.data())
     def release(self, data):
         owner = data.draw(st.sampled_from(self.holders()))
@@ -207,7 +239,7 @@ class LockMachine(RuleBasedStateMachine):
         model.drop(owner, kind)
         model.admit()
 
-    @precondition(lambda self: self.idle_owners())
+    @precondition(some_are_idle)
     @rule(data=st.data())
     def release_what_is_not_held(self, data):
         owner = data.draw(st.sampled_from(self.idle_owners()))
@@ -221,7 +253,7 @@ class LockMachine(RuleBasedStateMachine):
             with pytest.raises(LockNotHeld):
                 core.turn_to_reading(owner)
 
-    @precondition(lambda self: "w" in "".join(map(self.holds, self.holders())))
+    @precondition(one_writes)
     @rule()
     def downgrade(self):
         core, model = self.core, self.model
@@ -240,7 +272,7 @@ class LockMachine(RuleBasedStateMachine):
     def kind_of(self, ask):
         return "w" if ask.writes else "r"
 
-    @precondition(lambda self: self.asks)
+    @precondition(some_wait)
     @rule(data=st.data())
     def cancel(self, data):
         owner = data.draw(st.sampled_from(sorted(self.asks)))
@@ -257,7 +289,7 @@ class LockMachine(RuleBasedStateMachine):
         model.admit()
         assert ask.state is State.GONE
 
-    @precondition(lambda self: self.asks and self.loop.state is Reach.READY)
+    @precondition(some_may_time_out)
     @rule(data=st.data())
     def time_out(self, data):
         owner = data.draw(st.sampled_from(sorted(self.asks)))
@@ -277,7 +309,7 @@ class LockMachine(RuleBasedStateMachine):
             return []
         return sorted(owner for owner in self.asks if owner in TASKS)
 
-    @precondition(lambda self: self.task_asks())
+    @precondition(some_tasks_wait)
     @rule(data=st.data())
     def claim(self, data):
         owner = data.draw(st.sampled_from(self.task_asks()))
@@ -370,7 +402,7 @@ class LockMachine(RuleBasedStateMachine):
 
 
 LockMachine.TestCase.settings = settings(
-    max_examples=60 if os.environ.get("CUP_TIER") == "quick" else 300,
+    max_examples=40 if os.environ.get("CUP_TIER") == "quick" else 200,
     stateful_step_count=80,
     deadline=None,
     suppress_health_check=list(HealthCheck),

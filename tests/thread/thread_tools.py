@@ -5,6 +5,7 @@ to do and look at what comes of it, so one test serves all worlds.
 """
 
 import contextlib
+import ctypes
 import os
 import queue
 import subprocess
@@ -235,12 +236,17 @@ def is_free(lock):
     )
 
 
-def in_child(function, timeout=PATIENCE):
-    """Run a function in a forked child and return what it wrote back, as text."""
+def fork_without_hooks():
+    """Fork as servers do that never tell Python (uWSGI)."""
+    return ctypes.PyDLL(None).fork()
+
+
+def in_child(function, *, fork=None, timeout=PATIENCE):
+    """Run a function in a forked child and return what it returned, as text."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # there are threads
-        child = os.fork()
+        child = (fork or os.fork)()
     if not child:
         try:
             answer = str(function())

@@ -18,6 +18,7 @@ from cup._core.wait import State
 from cup.errors import LockDeadlock, LockNotHeld
 
 from ._core_asks import WriteAsk
+from ._core_owners import is_dead
 from ._core_state import RWState
 
 __all__ = ["RWCore"]
@@ -171,8 +172,8 @@ class RWCore(RWState):
         a task of a loop that was closed.
         """
         if self.writer == owner and owner is not None:
-            if self._depth > 1:
-                self._depth -= 1
+            if self._depth > 1 or not (is_dead(owner) or MUTEX_PATHS):
+                self.exit_from_writing(owner)
             else:
                 ask = WriteAsk(self, owner)
                 ask.state = State.SETTLED

@@ -9,10 +9,10 @@ Not here: acquiring and releasing (`_core_rwlock`).
 
 from __future__ import annotations
 
-from _thread import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from cup._core import fork
 from cup._core.gil import MUTEX_PATHS
 from cup._core.line import Line
 from cup.errors import LockBroken
@@ -88,7 +88,7 @@ class RWState(Line):
             return False
 
         if not ask.writes:
-            self.readers[ask.owner] = 1  # who reads already does not ask
+            self.readers[ask.owner] = self.readers.get(ask.owner, 0) + 1
             return True
 
         self.closed = True
@@ -114,7 +114,9 @@ class RWState(Line):
             if self.writer == ask.owner:  # else its loop was found closed before
                 self._let_go()
         else:
-            self.readers.pop(ask.owner, None)
+            left = self.readers.pop(ask.owner, 1) - 1
+            if left:
+                self.readers[ask.owner] = left
 
     def _pump(self) -> None:
         queue = self._queue
@@ -183,7 +185,7 @@ class RWState(Line):
 
     def vanished(self) -> None:
         """Forget the readers of the parent; a writer of it breaks the lock."""
-        me = get_ident()
+        me = fork.survivor
         self.readers = {me: self.readers[me]} if me in self.readers else {}
         self.readers_turn = self.waited = False
         if self.writer not in (None, me):

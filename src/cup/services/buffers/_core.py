@@ -5,6 +5,9 @@ number, apart from the `Buffer` objects: so a buffer that is lost is noticed, an
 serial number that is not out any more tells a double release. Taking the number out of
 the table is one step, which one caller wins.
 
+Releasing takes no mutex: blocks are handed in, and made free by who needs some next.
+Who wants just as many takes them as they are; that is the fast path of both ways.
+
 A released block that somebody's view still shows is held back until nobody does.
 
 Not here: waiting (the faces do that), what is in a buffer (`_core_buffer`).
@@ -13,20 +16,19 @@ Not here: waiting (the faces do that), what is in a buffer (`_core_buffer`).
 from __future__ import annotations
 
 from collections import deque
-from itertools import chain
+from itertools import chain, count as count_from
 from typing import TYPE_CHECKING, Any
 
 from cup._core import fork
 from cup._core.fork import stamp
+from cup._core.gil import MUTEX_PATHS
 from cup._core.interrupt import targets as _targets
 from cup._core.line import Line
 from cup._core.wait import Ask
 from cup.errors import (
     BufferReleased,
-    BufferTooLarge,
     ForeignBuffer,
     InvalidType,
-    InvalidValue,
 )
 
 from ._core_arena import Arena
@@ -64,11 +66,13 @@ class BufferCore(Line):
         "_fewest",
         "_held",
         "_inherited",
+        "_looks",
         "_lost",
         "_peak",
         "_reports",
         "_returned",
-        "_serial",
+        "_serials",
+        "_spare",
         "_watched",
         "arena",
         "free",
@@ -85,9 +89,12 @@ class BufferCore(Line):
         self._ceiling = ceiling
         self.leaks: LeakWatch = LeakWatch(leaks)
         self._watched = self.leaks.sites
-        self._serial = 0
+        self._serials = count_from(1)
+        self._looks = 0  # numbers that `stats` took, to see how many there were
         self._held: list[tuple[Shown, int]] = []
-        self._returned: deque[tuple[list[int], list[Shown | None] | None]] = deque()
+        # What was handed in and is not free yet. Of `_spare` anybody may take.
+        self._spare: deque[list[int]] = deque()
+        self._returned: deque[tuple[list[int], list[Shown | None]]] = deque()
         self._inherited = 0  # serials up to here are buffers of a parent's
         self._reports: deque[object] = deque()
         self._peak = 0
@@ -97,29 +104,10 @@ class BufferCore(Line):
 
     # -- taking --------------------------------------------------------------------
 
-    def check_count(self, count: int, *, contiguous: bool = False) -> None:
-        """Refuse a number of blocks that the pool can never give.
-
-        Raises:
-            InvalidValue: If it is below 1.
-            BufferTooLarge: If it is above what the pool may grow to, or above what can
-                lie side by side.
-        """
-        if count < 1:
-            raise InvalidValue(f"a buffer has 1 block or more, not {count}")
-
-        most = self.arena.count if self._ceiling is None else self._ceiling
-        if count > most:
-            raise BufferTooLarge(
-                f"a buffer of {count} blocks was asked for; the pool never has more "
-                f"than {most}"
-            )
-
-        if contiguous and count > self.arena.longest_run:
-            raise BufferTooLarge(
-                f"{count} blocks side by side were asked for; there are never more "
-                f"than {self.arena.longest_run}"
-            )
+    @property
+    def most(self) -> int:
+        """How many blocks the pool may have."""
+        return self.arena.count if self._ceiling is None else self._ceiling
 
     def try_acquire(self, count: int) -> Buffer | None:
         """Take a buffer, if that can be had now and nobody is in line for it."""
@@ -128,9 +116,14 @@ class BufferCore(Line):
 
         if not stamp[0] or self._generation != fork.epoch:
             self._check_fork()
+        if self._spare and not self._queue.asks and not MUTEX_PATHS:
+            buffer = self._take_spare(count)
+            if buffer is not None:
+                return buffer
+
         buffer = None
         with self.mutex:
-            if self._notes or self._returned:
+            if self._notes or self._spare or self._returned:
                 self._work_off_notes()
             if not self._queue.asks:
                 buffer = self._take(count)
@@ -138,28 +131,43 @@ class BufferCore(Line):
             self.settle()
         return buffer
 
+    def _take_spare(self, count: int) -> Buffer | None:
+        """Take the blocks that were handed in last, if they are so many."""
+        try:
+            blocks = self._spare.pop()
+        except IndexError:
+            return None
+
+        if len(blocks) != count:
+            self._hand_in(blocks, None)
+            return None
+
+        serial = next(self._serials)
+        self.out[serial] = blocks
+        return Buffer(self, serial, blocks, False)  # noqa: FBT003 - a name costs time
+
     def _take(self, count: int, contiguous: bool = False) -> Buffer | None:
         """Take blocks; under the mutex."""
-        free = self.free
-        if len(free) < count:
-            self._reclaim_held()
-            if len(free) < count and not self._grow(count - len(free)):
+        if len(self.free) < count:
+            self._collect()
+            missing = count - len(self.free)
+            if missing > 0 and not self._grow(missing):
                 return None
 
+        free = self.free
         if count == 1:
             blocks = [free.pop()]
         elif contiguous:
             blocks = self._find_run(count) or self._make_run(count)
             if not blocks:
                 return None
-            free = self.free
         else:
             blocks = free[-count:]
             del free[-count:]
-        serial = self._serial = self._serial + 1
+        serial = next(self._serials)
         self.out[serial] = blocks
-        if len(free) < self._fewest:
-            self._fewest = len(free)
+        if len(self.free) < self._fewest:
+            self._fewest = len(self.free)
             self._peak = max(
                 self._peak, self.arena.count - self._fewest - len(self._held)
             )
@@ -181,8 +189,8 @@ class BufferCore(Line):
         return []
 
     def _make_run(self, count: int) -> list[int]:
-        """Take blocks side by side that nobody shows any more, or new ones; or none."""
-        self._reclaim_held()
+        """Take blocks side by side that came back meanwhile, or new ones; or none."""
+        self._collect()
         blocks = self._find_run(count)
         while not blocks and self._grow(1):
             blocks = self._find_run(count)
@@ -213,7 +221,7 @@ class BufferCore(Line):
             BufferReleased: If it was given back before.
             InvalidType: If it is no buffer.
         """
-        if type(buffer) is not Buffer and not isinstance(buffer, Buffer):
+        if type(buffer) is not Buffer:
             raise InvalidType(f"only buffers can be given back, not {buffer!r}")
 
         if buffer.pool is not self:
@@ -231,24 +239,21 @@ class BufferCore(Line):
 
         if self._watched:
             self._watched.pop(buffer.serial, None)
-        views = buffer.detach()
-        shown = None if views is None else release_views(views)
-        if self.mutex.locked():
-            # Whoever holds the mutex takes it; this may be a signal handler over it.
-            self._returned.append((blocks, shown))
-            self.changed()
-            return
+        self._hand_in(blocks, buffer.detach())
 
-        with self.mutex:
-            if shown:
-                self._put(blocks, shown)
-            else:
-                self.free.extend(blocks)
-            if self._queue.asks or self._notes:
-                self._work_off_notes()
-                self._pump()
-        if self._notes or self._wakes or self._reports:
-            self.settle()
+    def _hand_in(self, blocks: list[int], views: list[memoryview] | None) -> None:
+        """Have blocks made free by who needs some next; never waits.
+
+        It is said first that they are there, and looked second for who waits; who comes
+        to wait does it the other way round (`_take`). So one of the two sees the other.
+        """
+        shown = release_views(views) if views else None
+        if shown:
+            self._returned.append((blocks, shown))
+        else:
+            self._spare.append(blocks)
+        if self._queue.asks or MUTEX_PATHS:
+            self.changed()
 
     def lose(self, serial: int, views: list[memoryview] | None) -> None:
         """Take back the blocks of a buffer that died; called by its finalizer."""
@@ -263,42 +268,38 @@ class BufferCore(Line):
         if blocks is None:
             return
 
-        shown = None if views is None else release_views(views)
-        self._returned.append((blocks, shown))
         if serial > self._inherited:
             self._lost += 1
             report = self.leaks.report(serial, len(blocks))
             if report is not None:
                 self._reports.append(report)
-        self.changed()
+        self._hand_in(blocks, views)
+        if self._reports:
+            self.settle()
 
-    def _put(self, blocks: list[int], shown: list[Shown | None] | None) -> None:
-        """Make blocks free, but for what is still shown; under the mutex."""
-        if not shown:
-            self.free.extend(blocks)
-            return
+    def _take_in(self) -> None:
+        """Make free what was handed in, but for what is still shown."""
+        while self._returned:  # nobody else takes of these
+            blocks, shown = self._returned.popleft()
+            for view, those in zip(shown, dealt(blocks, len(shown)), strict=True):
+                if view is None:
+                    self.free.extend(those)
+                else:
+                    self._held.extend((view, block) for block in those)
+        while self._spare:
+            try:
+                self.free.extend(self._spare.pop())
+            except IndexError:
+                break
 
-        for view, those in zip(shown, dealt(blocks, len(shown)), strict=True):
-            if view is None:
-                self.free.extend(those)
-            else:
-                self._held.extend((view, block) for block in those)
-
-    def _reclaim_held(self) -> None:
-        """Make the blocks free that nobody's view shows any more."""
-        if not self._held:
-            return
-
-        held: list[tuple[Shown, int]] = []
-        gone: list[int] = []
-        for view, block in self._held:
-            if view.is_shown():
-                held.append((view, block))
-            else:
-                gone.append(block)
-        if gone:
+    def _collect(self) -> None:
+        """Make all free that can be: also what nobody's view shows any more."""
+        self._take_in()
+        held = [pair for pair in self._held if pair[0].is_shown()]
+        if len(held) < len(self._held):
+            kept = {block for _, block in held}
+            self.free.extend(block for _, block in self._held if block not in kept)
             self._held = held
-            self.free.extend(gone)
             self._fewest = len(self.free)
 
     def trim(self) -> int:
@@ -306,7 +307,7 @@ class BufferCore(Line):
         self._check_fork()
         with self.mutex:
             self._work_off_notes()
-            self._reclaim_held()
+            self._collect()
             dropped = self.arena.drop(self.free)
         self.settle()
         return dropped
@@ -329,15 +330,10 @@ class BufferCore(Line):
         buffer = ask.value
         blocks = self.out.pop(buffer.serial, None)
         if blocks is not None:
-            self._put(blocks, None)
+            self.free.extend(blocks)
 
     def _work_off_notes(self) -> None:
-        while self._returned:
-            try:
-                blocks, shown = self._returned.popleft()
-            except IndexError:
-                break
-            self._put(blocks, shown)
+        self._take_in()
         super()._work_off_notes()
 
     def settle(self) -> None:
@@ -359,11 +355,11 @@ class BufferCore(Line):
 
         Blocks that a thread of the parent was about to move come back.
         """
-        self._inherited = self._serial
+        self._inherited = max(self.out, default=0)
         self.leaks.sites.clear()
+        self._take_in()
         known = set(chain.from_iterable(self.out.values()))
         known.update(block for _, block in self._held)
-        known.update(*(blocks for blocks, _ in self._returned))
         if len(known) + len(self.free) != self.arena.count:
             blocks = range(self.arena.count - 1, -1, -1)
             self.free = [block for block in blocks if block not in known]
@@ -371,7 +367,7 @@ class BufferCore(Line):
     def revise(self) -> None:
         """Take back what stopped loops hold and nobody shows, and grant what can be."""
         with self.mutex:
-            self._reclaim_held()
+            self._collect()
         super().revise()
 
     # -- looking -------------------------------------------------------------------
@@ -381,9 +377,11 @@ class BufferCore(Line):
         self._check_fork()
         with self.mutex:
             self._work_off_notes()
-            self._reclaim_held()
+            self._collect()
             total, free, held = self.arena.count, len(self.free), len(self._held)
             out = len(self.out)
+            self._looks += 1
+            acquired = next(self._serials) - self._looks
         self.settle()
         return BufferStats(
             block_size=self.arena.block_size,
@@ -394,6 +392,6 @@ class BufferCore(Line):
             peak=self._peak,
             buffers=out,
             waiting=len(self),
-            acquired=self._serial,
+            acquired=acquired,
             lost=self._lost,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from cup.errors import BufferTooLarge, InvalidType
+from cup.errors import BufferTooLarge, InvalidType, InvalidValue
 
 from ._core import BufferCore
 from ._core_settings import check_leaks, check_sizes, make_ceiling
@@ -204,7 +204,22 @@ def check_count(core: BufferCore, num: object, *, contiguous: bool = False) -> i
     if not isinstance(num, int) or isinstance(num, bool):
         raise InvalidType(f"a number of blocks is an int, not {num!r}")
 
-    core.check_count(num, contiguous=contiguous)
+    if num < 1:
+        raise InvalidValue(f"a buffer has 1 block or more, not {num}")
+
+    if num > core.most:
+        raise BufferTooLarge(
+            f"a buffer of {num} blocks was asked for; the pool never has more than "
+            f"{core.most}"
+        )
+
+    longest = core.arena.longest_run
+    if contiguous and num > longest:
+        raise BufferTooLarge(
+            f"{num} blocks side by side were asked for; there are never more than "
+            f"{longest}"
+        )
+
     return num
 
 

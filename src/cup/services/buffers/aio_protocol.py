@@ -6,6 +6,7 @@ The transport puts what comes right into the blocks; over TLS, what is decrypted
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from cup.errors import BufferReleased
@@ -25,7 +26,7 @@ class BufferedReceiver(asyncio.BufferedProtocol):
 
     When the buffer is full, reading pauses. Then make room, or set another buffer,
     and call `resume`. Some transports deliver more than they were asked for: that is
-    kept, and comes first.
+    kept, and comes first, also after the connection was lost.
 
     Args:
         buffer: Where to put what comes, behind its content.
@@ -109,7 +110,8 @@ class BufferedReceiver(asyncio.BufferedProtocol):
             buffer.append(surplus)
             self._tell(len(surplus))
         if not self._is_paused and self.transport is not None:
-            self.transport.resume_reading()
+            with suppress(AttributeError):  # as in `_pause`
+                self.transport.resume_reading()
 
     # -- what the transport calls --------------------------------------------------
 
@@ -153,7 +155,9 @@ class BufferedReceiver(asyncio.BufferedProtocol):
     def _pause(self) -> None:
         self._is_paused = True
         if self.transport is not None:
-            self.transport.pause_reading()
+            # TLS of CPython 3.10 has lost its connection before it says so.
+            with suppress(AttributeError):
+                self.transport.pause_reading()
 
 
 class Tap(asyncio.BufferedProtocol):
