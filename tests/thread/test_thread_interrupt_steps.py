@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from thread_tools import PATIENCE, Stopped, ended, is_free, wait_for, waiting
+from thread_tools import PATIENCE, Stopped, ended, is_free, spin, wait_for, waiting
 
 from cup._core import asyncexc, interrupt
 from cup._core.interrupt import Target
@@ -22,8 +22,7 @@ def spinner():
         while not stop.is_set():
             try:
                 begun.set()
-                while not stop.is_set():
-                    pass
+                spin(stop)
             except Stopped as error:
                 caught.append(error)
 

@@ -548,8 +548,7 @@ def test_another_user_may_take_an_interrupt_away():
         try:
             begun.set()
             gate.wait(PATIENCE)  # in C: what is sent waits meanwhile
-            while True:
-                pass
+            spin(threading.Event())
         except Stopped:
             caught.append("caught")
 
@@ -648,12 +647,15 @@ def test_what_code_catches_itself_is_not_raised_again():
 
     begun, stop = threading.Event(), threading.Event()
 
+    def catch_on():
+        while not stop.is_set():
+            Catches()
+
     def work():
         while not stop.is_set():
             try:
                 begun.set()
-                while not stop.is_set():
-                    Catches()
+                catch_on()
             except Stopped as error:
                 seen.append(error.args[0])
 

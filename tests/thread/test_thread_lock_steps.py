@@ -68,7 +68,7 @@ class Steps:
 @pytest.fixture
 def actors():
     world = World("thread")
-    yield lambda lock: world.actor(lock)
+    yield world.actor
     world.close()
 
 
@@ -76,6 +76,16 @@ def prepared(fairness, actors):
     """Give a lock with three owners; the calls of a test go through them."""
     lock = RWLock(fairness)
     return lock, [actors(lock) for _ in range(3)]
+
+
+def wait_for_one(call, came):
+    """Wait until a call is done, or who came at one of its steps is let in."""
+    wait_for(lambda: call.done() or (came and came[0].done()))
+
+
+def wait_for_its_turn(lock, call):
+    """Wait until a call is done, or is in line."""
+    wait_for(lambda: call.done() or len(lock))
 
 
 def tries(owner, kind):
@@ -126,9 +136,9 @@ def test_another_owner_comes_at_any_step(turn, kind, fairness, actors):
         if after:
             # It may have to wait for who came in at this step.
             running = traced.begin(steps.run, getattr(lock, call))
-            wait_for(lambda: running.done() or (came and came[0].done()))
+            wait_for_one(running, came)
             if not running.done():
-                wait_for(lambda: running.done() or len(lock))
+                wait_for_its_turn(lock, running)
             let_in = bool(came) and came[0].done()
             if let_in and not running.done():
                 other.do(f"release_{kind}lock")
@@ -154,7 +164,7 @@ def test_another_owner_comes_at_any_step(turn, kind, fairness, actors):
 
 
 def check_exclusion(lock, kind, held, came):
-    """Of two who are in, none writes."""
+    """Of two who are in, none writes; who looks at the lock sees no such thing."""
     if came and came[0].done() and held:
         assert (kind, held) == ("read", "read")
     stats = lock.stats()
@@ -164,7 +174,7 @@ def check_exclusion(lock, kind, held, came):
 @pytest.mark.parametrize("kind", ["read", "write"])
 @pytest.mark.parametrize("tried", ["read", "write"])
 def test_a_try_leaves_nobody_stuck_who_comes_at_any_step(kind, tried, actors):
-    lock, (traced, other, third) = prepared("fair", actors)
+    lock, (traced, other, _) = prepared("fair", actors)
     for number in itertools.count(1):
         came = []
 
@@ -202,7 +212,7 @@ def test_a_reader_comes_at_any_step_of_a_release_to_a_writer(held, fairness, act
         wait_for(lambda: len(lock))
         steps = Steps(number, act)
         traced.begin(steps.run, getattr(lock, f"release_{held}lock")).result()
-        wait_for(lambda: writing.done() or (came and came[0].done()))
+        wait_for_one(writing, came)
         if came and came[0].done():
             assert not writing.done(), "one writes beside a reader"
             assert lock.stats().writer is None
@@ -242,7 +252,7 @@ def test_the_holder_leaves_at_any_step_of_who_waits(held, kind, fairness, actors
         steps = Steps(number, act)
         acquire = getattr(lock, f"acquire_{kind}lock")
         call = traced.begin(steps.run, acquire)
-        wait_for(lambda: steps.reached or len(lock))
+        wait_for(lambda steps=steps: steps.reached or len(lock))
         call.actor.thread.join(0 if steps.reached else 0.004)  # it goes on to park
         leave()
         call.result()  # woken, whatever the moment

@@ -39,7 +39,11 @@ def wait_for(predicate, timeout=PATIENCE):
 
 
 def spin(stop):
-    """Run plain Python code until an event is set."""
+    """Run plain Python code until an event is set.
+
+    A `try` body that ends in a loop is not the same: CPython 3.13.0 may miss its
+    handlers when an interrupt comes between two rounds.
+    """
     while not stop.is_set():
         pass
 

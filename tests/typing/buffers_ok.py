@@ -27,9 +27,9 @@ def threads(pool: BufferPool) -> None:
     assert_type(pool.stats(), BufferStats)
     assert_type(pool.trim(), int)
     assert_type(pool.aio, AsyncBufferPool)
-    answer = pool.allocate(3)
-    if answer[0]:
-        assert_type(answer[1], Buffer)
+    ok, answer = pool.allocate(3)
+    assert_type(ok, bool)
+    assert_type(answer, Buffer | str)
     assert_type(pool.deallocate(None), bool)
     as_protocol: BufferPoolAPI = pool
     del as_protocol

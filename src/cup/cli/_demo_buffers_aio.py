@@ -50,12 +50,13 @@ async def receive(stage: Stage) -> None:
         received.append(await keep(pool, near, copy))
 
     with listening() as server:
+        address: tuple[str, int] = server.getsockname()
         async with (
             AsyncThreadPool(max_workers=STREAMS) as workers,
             anyio.create_task_group() as streams,
         ):
             for copy in copies:
-                streams.start_soon(workers.run, send, source, server.getsockname())
+                await workers.submit(send, source, address)
                 await anyio.wait_readable(server)
                 near, _ = server.accept()
                 streams.start_soon(count, near, copy)

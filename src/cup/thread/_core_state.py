@@ -250,6 +250,8 @@ class RWState(Line):
             waiting_readers = len(self._queue.readers)
             writer = self.writer
             readers = list(self.readers)
+        if writer is not None:  # who is about to find the lock closed is not in
+            readers = [owner for owner in readers if owner == writer]
         names = names_of_threads()
         return LockStats(
             readers=tuple(name_of(owner, names) for owner in readers),

@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 import time
+from collections import deque
 from importlib.util import find_spec
 
 import anyio
@@ -14,6 +15,8 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from buffers_tools import settled
 
+from cup._core.gil import MUTEX_PATHS
+from cup._core.line import Fifo
 from cup.errors import BufferTooLarge, InvalidValue, WaitTimeout
 from cup.services.buffers import AsyncBufferPool, BufferPool
 from cup.testing import CallCancelled, available_colours
@@ -234,6 +237,63 @@ def test_a_loop_that_dies_holds_nobody_up():
         loop.run_until_complete(task)
     loop.close()
     assert pool.stats().free == 4
+
+
+# Blocks are handed in without a mutex: whoever comes to wait at that moment sees them.
+
+
+class Late(Fifo):
+    """A queue that somebody enters just when blocks are handed in."""
+
+    def __init__(self, hand_in):
+        super().__init__()
+        self.hand_in = hand_in
+
+    def add(self, ask):
+        self.hand_in()  # sees nobody in line
+        super().add(ask)
+
+
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_a_release_just_before_somebody_is_in_line(pool, contiguous):
+    held = pool.acquire(4)
+    pool._core._queue = Late(held.release)
+    got = []
+    thread = start_thread(lambda: got.append(pool.acquire(4, contiguous=contiguous)))
+    thread.join(10)
+    pool._core.changed()  # if nobody saw the blocks, somebody does now
+    assert got
+    got[0].release()
+
+
+class Slow(deque):
+    """What was handed in: who takes of it is slow, and others come meanwhile."""
+
+    meanwhile = None
+
+    def pop(self):
+        blocks = super().pop()
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
+        return blocks
+
+
+@pytest.mark.skipif(MUTEX_PATHS, reason="not taken without a mutex")
+def test_blocks_that_did_not_fit_go_to_who_came_meanwhile(pool):
+    got, threads = [], []
+
+    def wait():
+        threads.append(start_thread(lambda: got.append(pool.acquire(4, 10))))
+        while not pool._core._queue:
+            time.sleep(0.0002)
+
+    pool._core._spare = Slow()
+    pool.acquire(4).release()
+    pool._core._spare.meanwhile = wait
+    assert pool.allocate(1) == (False, "1 blocks were asked for, 0 are free")
+    threads[0].join()
+    got[0].release()
 
 
 # All at once

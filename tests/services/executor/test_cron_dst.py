@@ -214,6 +214,7 @@ def test_gap_that_ends_within_a_minute():
     assert first("30 0 * * *").strftime("%d %T %z") == "07 00:45:00 +0000"
     assert first("10 30 0 * * *").strftime("%d %T %z") == "07 00:45:10 +0000"
     assert first("40 30 0 * * *").strftime("%d %T %z") == "07 00:44:40 +0000"
+    assert first("59 30 0 * * *").strftime("%d %T %z") == "07 00:44:59 +0000"
     gap = Cron("30 0 * * *", "Africa/Monrovia")
     run = seconds(1972, 1, 7, 0, 45)
     for ahead in (1, 20, 31, 3000):

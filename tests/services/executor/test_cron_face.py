@@ -1,6 +1,7 @@
 """Cron as its users meet it: datetimes, iterators, zones of all kinds, sentences."""
 
 import copy
+import os
 import pickle
 import random
 import subprocess
@@ -12,7 +13,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import islice, pairwise
 
 import pytest
-from cron_tools import random_spec, seconds
+from cron_tools import local, random_spec, seconds
 
 from cup.errors import CronError, InvalidType, InvalidValue, MissingExtra
 from cup.services.executor import Cron, DstPolicy, _core_cron_zone as zone_module
@@ -69,6 +70,18 @@ def test_years_end(tz):
     assert [*cron.upcoming(end)] == [*cron.past(begin)] == []
     assert len([*cron.upcoming(cron.prev(end) - timedelta(days=2.5))]) == 3
     assert len([*cron.past(cron.next(begin) + timedelta(days=2.5))]) == 3
+
+
+@pytest.mark.parametrize("tz", ["UTC", "Europe/Berlin", "Pacific/Apia"])
+def test_rare_days_end_with_the_years(tz):
+    cron = Cron("0 12 29 2 *", tz)
+    last, first = cron.prev_before(1e18), cron.next_after(-1e18)
+    assert local(cron.tz, int(last)).year == 9996
+    assert local(cron.tz, int(first)).year == 4
+    assert cron.next_after(last) is cron.prev_before(first) is None
+    daily = Cron("0 12 * 1 *", tz)
+    assert local(cron.tz, int(daily.prev_before(1e18))).year == 9999
+    assert local(cron.tz, int(daily.next_after(-1e18))).year == 1
 
 
 # Datetimes
@@ -278,7 +291,7 @@ def test_package_tzdata_will_do():
     )
     run = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONTZPATH": ""},
+        env={**os.environ, "PYTHONTZPATH": ""},
         capture_output=True,
         text=True,
         timeout=50,
@@ -413,6 +426,10 @@ def test_sequence_of_random_specs_explains_itself():
         ("*/30 * * * *", "Every 30 minutes"),
         ("*/7 * * * *", "Every 7th minute"),
         ("2/5 * * * *", "Every 5th minute from minute 2 on"),
+        ("30-59 * * * *", "At minutes 30 through 59 of every hour"),
+        ("* 20-23 * * *", "Every minute from 20:00 through 23:59"),
+        ("0 0 25-31 * *", "At 00:00 on the 25th through 31st of the month"),
+        ("0 0 * * FRI-SUN", "At 00:00 on Friday through Sunday"),
         ("5 * * * *", "At minute 5 of every hour"),
         ("5,35 * * * *", "At minutes 5 and 35 of every hour"),
         ("0-9,30 * * * *", "At minutes 0 through 9 and 30 of every hour"),

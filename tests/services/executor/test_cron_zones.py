@@ -218,11 +218,32 @@ def test_seconds_around_an_overlap(key, change):
         found = [start]
         while found[-1] <= stop:
             found.append(cron.next_after(found[-1]))
+        assert [cron.prev_before(run) for run in found[2:]] == found[1:-1]
         wanted = walked_seconds(tz, policy, start, stop, matches)
         # A gap is made up for, too; the walk of seconds leaves that out.
         if offset(tz, change) > offset(tz, change - 1):
             found = [run for run in found if matches(local(tz, run)) or run == start]
         assert [run for run in found[1:] if run <= stop] == wanted
+
+
+def test_random_seconds():
+    """Six fields in UTC, each second of some hours."""
+    draw = random.Random(8)
+    start = seconds(2026, 1, 1)
+    for _ in range(12):
+        second, minute, hour = (
+            sorted(draw.sample(range(size), draw.randint(1, most)))
+            for size, most in ((60, 4), (60, 6), (4, 3))
+        )
+        text = " ".join(",".join(map(str, few)) for few in (second, minute, hour))
+        cron = Cron(f"{text} * * *")
+        wanted = [
+            start + h * HOUR + m * 60 + s for h in hour for m in minute for s in second
+        ]
+        for at in draw.sample(range(start, start + 4 * HOUR), 200):
+            following = next((run for run in wanted if run > at), wanted[0] + DAY)
+            before = next((run for run in wanted[::-1] if run < at), wanted[-1] - DAY)
+            assert (cron.prev_before(at), cron.next_after(at)) == (before, following)
 
 
 # Far away

@@ -83,6 +83,8 @@ class Model(RuleBasedStateMachine):
             device.set_last_healthy()
             if key in self.alive:
                 self.alive[key] = self.now
+            elif key in self.lost:  # it shows, and brings nothing back
+                self.lost[key] = self.now
 
     @rule(key=KEYS)
     def leave(self, key):
@@ -94,6 +96,7 @@ class Model(RuleBasedStateMachine):
         self.alive.pop(key, None)
         self.lost.pop(key, None)
         self.own.pop(key, None)
+        self.objects.pop(key, None)
 
     @rule(timeout=TIMES)
     def adjust(self, timeout):
@@ -142,6 +145,7 @@ class Model(RuleBasedStateMachine):
         self.service.cleanup_oldlost()
         for key in self.lost:
             self.own.pop(key, None)
+            self.objects.pop(key, None)
         self.lost = {}
 
     @invariant()
@@ -173,7 +177,7 @@ class Model(RuleBasedStateMachine):
 
 
 Model.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None
+    max_examples=3000, stateful_step_count=40, deadline=None
 )
 TestModel = Model.TestCase
 

@@ -199,7 +199,7 @@ class Face(_ByPosition):
         )
 
 
-def check_count(core: BufferCore, num: object, *, contiguous: bool = False) -> int:
+def check_count(core: BufferCore, num: object, *, contiguous: bool = False) -> None:
     """Refuse a number of blocks that makes no sense, or that can never be had."""
     if not isinstance(num, int) or isinstance(num, bool):
         raise InvalidType(f"a number of blocks is an int, not {num!r}")
@@ -219,8 +219,6 @@ def check_count(core: BufferCore, num: object, *, contiguous: bool = False) -> i
             f"{num} blocks side by side were asked for; there are never more than "
             f"{longest}"
         )
-
-    return num
 
 
 def _problem(core: BufferCore, num: object) -> str | None:

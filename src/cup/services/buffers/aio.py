@@ -89,9 +89,10 @@ class AsyncBufferPool(Face):
         """
         core = self._core
         await current_loop().immediate()
-        buffer = None if contiguous else core.try_acquire(check_count(core, num))
-        if buffer is None:
+        if contiguous or type(num) is not int or not 0 < num <= core.arena.count:
             check_count(core, num, contiguous=contiguous)
+        buffer = None if contiguous else core.try_acquire(num)
+        if buffer is None:
             buffer = await ablock(BlocksAsk(core, num, contiguous=contiguous), timeout)
         if not buffer.serial & self._mask:
             core.leaks.note(buffer.serial)

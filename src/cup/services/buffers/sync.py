@@ -91,9 +91,10 @@ class BufferPool(Face):
             InvalidValue: If `num` is below 1, or `timeout` is NaN.
         """
         core = self._core
-        buffer = None if contiguous else core.try_acquire(check_count(core, num))
-        if buffer is None:
+        if contiguous or type(num) is not int or not 0 < num <= core.arena.count:
             check_count(core, num, contiguous=contiguous)
+        buffer = None if contiguous else core.try_acquire(num)
+        if buffer is None:
             buffer = block(BlocksAsk(core, num, contiguous=contiguous), timeout)
         if not buffer.serial & self._mask:
             core.leaks.note(buffer.serial)

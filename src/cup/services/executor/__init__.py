@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ._core_cron import Cron, DstPolicy
 from ._core_handle import ScheduledJob
 from ._core_series_handle import Series
-from .api import AsyncExecutorAPI, Backend, ExecutorAPI, TimeSource
+from .api import AsyncExecutorAPI, Backend, ExecutorAPI, JobStore, TimeSource
 from .api_values import (
     URGENCY_HIGH,
     URGENCY_LOW,
@@ -35,6 +35,7 @@ from .api_values import (
     TimerLateness,
     Urgency,
 )
+from .memory_store import MemoryStore
 from .sync import ExecutionService, ExecutorView
 from .sync_seed import CronExecution, CronTask
 
@@ -63,6 +64,8 @@ __all__ = [
     "FixedDelay",
     "FixedRate",
     "Jitter",
+    "JobStore",
+    "MemoryStore",
     "OnBroken",
     "Overlap",
     "RunOutcome",

@@ -13,6 +13,7 @@ import math
 import weakref
 from _thread import allocate_lock
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cup._core import fork, lifecycle
@@ -30,6 +31,8 @@ from cup.services.threadpool._core_worker import worker_here
 from ._core_crew import PoolCrew
 from ._core_foreign import ForeignCrew
 from ._core_handle import Cancelled, DueJob, ScheduledJob
+from ._core_ledger import Ledger
+from ._core_restore import begin_stored
 from ._core_run import Run
 from ._core_series import SeriesCore
 from ._core_stats import Count, Sum, gather, report_of
@@ -39,6 +42,7 @@ from .api_values import ExecutorReport, ExecutorState, ExecutorStats
 if TYPE_CHECKING:
     from _thread import LockType
 
+    from cup.services.threadpool._core import PoolCore
     from cup.services.threadpool._core_worker import Worker
 
     from ._core_lane import Counts, Crew
@@ -87,6 +91,9 @@ class ExecutorCore:
         plain: Whether jobs are taken as they come: it runs, in this process.
         made: Jobs that are becoming futures, or cancelled, right now.
         series: The series that have not ended.
+        crews: Who runs delayed jobs, who runs queued ones, then the crews of loops.
+        ledger: What is written to the store; None without one.
+        own_queue: The pool that runs queued jobs; None if a backend does.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -99,6 +106,11 @@ class ExecutorCore:
         self.delayed: ThreadPool = self._make_pool("delayed", settings.delayed_workers)
         self.queued: ThreadPool = self._make_pool("queued", settings.queued_workers)
         self.crews: list[Crew] = self._make_crews()
+        store = settings.store
+        self.ledger: Ledger | None = None if store is None else Ledger(store)
+        self.own_queue: PoolCore | None = (
+            self.queued.core if settings.backend is None else None
+        )
         self.quiet: Quiet = Quiet(self)
         self._begin_accounts()
         self._renew()
@@ -135,6 +147,7 @@ class ExecutorCore:
         self.past_done: Sum = Sum()
         self.past_failed: Sum = Sum()
         self.cancelled_elsewhere: Sum = Sum()
+        self.persisted_instead: Sum = Sum()
         self.skipped: Sum = Sum()
         self.missed: Sum = Sum()
 
@@ -192,11 +205,11 @@ class ExecutorCore:
         self.past_failed.add(counts.failed)
         self.cancelled_elsewhere.add(counts.cancelled)
 
-    def begin_series(self, series: SeriesCore) -> None:
-        """Take a new series."""
+    def begin_series(self, series: SeriesCore, due: float | None = None) -> None:
+        """Take a new series; its first run may be due at a given moment."""
         self.submitted.add()
         self.series[series] = None
-        series.begin()
+        series.begin(due)
         if self.refusing:
             series.stop()
 
@@ -241,8 +254,9 @@ class ExecutorCore:
         else:
             self.timers.set(alarm, due)
 
-    def run_is_over(self, series: SeriesCore, record: RunRecord) -> None:
-        """Take it that a run of a series has ended."""
+    def keep(self, key: str | None) -> bool:
+        """Tell whether the store keeps a job that is not begun any more."""
+        return key is not None and self.ledger is not None and self.ledger.keep(key)
 
     def forget(self, series: SeriesCore) -> None:
         """Take a series off the list: it has ended."""
@@ -296,6 +310,10 @@ class ExecutorCore:
             self.started = True
             self.timers.open(seat)
             self.plain = not lifecycle.exiting()
+        ledger = self.ledger
+        if ledger is not None:
+            ledger.open(self.settings.source.add(ledger))
+            ledger.load(partial(begin_stored, self))
 
     def begin_stop(self) -> None:
         """Take no more work; hand over what is due, and cancel what is not."""
@@ -308,7 +326,7 @@ class ExecutorCore:
             self.plain = False
         for alarm in self.timers.close():
             if isinstance(alarm, ScheduledJob):
-                alarm.cancel()
+                alarm.stop()
         for series in list(self.series):
             series.stop()
         for crew in self.each_crew():
@@ -358,6 +376,12 @@ class ExecutorCore:
         if worker is not None:
             worker.core.stoppers.pop(worker, None)
 
+    def finish_store(self) -> None:
+        """Have everything written that the store is to know; it may block."""
+        ledger = self.ledger
+        if ledger is not None:
+            ledger.close()
+
     def cancel_queued(self) -> None:
         """Cancel what has not started."""
         for series in list(self.series):
@@ -402,6 +426,7 @@ class ExecutorCore:
         series = list(self.series)
         self.series.clear()
         self.made.clear()
+        self.ledger = None  # the store is the parent's
         self.quiet = Quiet(self)
         self._begin_accounts()
         self._renew()

@@ -264,8 +264,8 @@ class _Reader:
 
     def _between(self, low: str, high: str, step: int) -> int:
         first, last = self._number(low, self.text), self._number(high, self.text)
-        if first == last and low != high == "7":  # 0-7 is the week, Sunday twice
-            last = 7
+        if first == last and low != high == "7":  # 0-7 is all of the week
+            last = self.span.high
         return self.span.mask(first, last, step)
 
     def _number(self, text: str, item: str) -> int:

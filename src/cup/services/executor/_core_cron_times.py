@@ -25,8 +25,6 @@ BEFORE_ALL: Final = -AFTER_ALL
 
 _DAY: Final = 86_400
 _1970: Final = date(1970, 1, 1).toordinal()
-_FIRST_DAY: Final = 1 - _1970
-_LAST_DAY: Final = date.max.toordinal() - _1970
 _LAST_YEAR: Final = date.max.year
 _LENGTHS: Final = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FEBRUARY: Final = 2
@@ -38,6 +36,8 @@ _SATURDAY: Final = 6
 
 class CalendarDays:
     """The days that an expression means, as numbers from 1970-01-01 on.
+
+    Who asks stays within the years 1 to 9999; answers may be beyond them.
 
     Attributes:
         every: Whether they are all days there are.
@@ -62,9 +62,6 @@ class CalendarDays:
 
     def since(self, day: int) -> int:
         """Give the first of these days from a day on; `AFTER_ALL` if there is none."""
-        if day > _LAST_DAY:
-            return AFTER_ALL
-        day = max(day, _FIRST_DAY)
         when = date.fromordinal(day + _1970)
         year, month, number = when.year, when.month, when.day
         first = day - number + 1
@@ -83,9 +80,6 @@ class CalendarDays:
 
     def until(self, day: int) -> int:
         """Give the last of these days up to a day; `BEFORE_ALL` if there is none."""
-        if day < _FIRST_DAY:
-            return BEFORE_ALL
-        day = min(day, _LAST_DAY)
         when = date.fromordinal(day + _1970)
         year, month = when.year, when.month
         first = day - when.day + 1

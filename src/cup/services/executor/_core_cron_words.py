@@ -96,7 +96,7 @@ def _dates(rule: DayRule) -> str:
     dates = _members(rule.dates)
     if not rule.from_end and not rule.near and len(dates) > _FEW:
         step = _step(dates, 32)
-        if step > 1:
+        if step:
             every, start = _ordinal(step), _ordinal(dates[0])
             return f"on every {every} day of the month from the {start} on"
     names = [_listed(dates, list(map(_ordinal, dates)))] if dates else []
@@ -130,11 +130,9 @@ def _members(mask: int) -> list[int]:
 
 
 def _step(values: Sequence[int], end: int) -> int:
-    """Give the distance of values that go on to the end of their range; 0 if none."""
-    if len(values) < 2:  # noqa: PLR2004
-        return 0
-    step = values[1] - values[0]
-    return step if list(values) == list(range(values[0], end, step)) else 0
+    """Give the step of values that go on to the end of their range; 0 if none."""
+    step = values[1] - values[0] if len(values) > 1 else 0
+    return step if step > 1 and [*values] == [*range(values[0], end, step)] else 0
 
 
 def _listed(values: Sequence[int], names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from cup._core.clock import SYSTEM
 from cup._core.context import job_context
 from cup._core.fork import stamp
 from cup.errors import ExecutorClosed, InvalidType, InvalidValue, PoolClosed
+from cup.services.threadpool._core_record import Nobody
 from cup.services.threadpool.api import Urgency
 
 from ._core import ExecutorCore
@@ -24,7 +25,9 @@ from ._core_handle import ScheduledJob, name_of, start_now
 from ._core_lane import Lane
 from ._core_plans import CronPlan, make_plan
 from ._core_series import SeriesCore
+from ._core_series_handle import Series
 from ._core_settings import instant_of
+from ._core_stored import make_entry
 from .api_values import JobOptions
 
 if TYPE_CHECKING:
@@ -34,14 +37,17 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ._core_handle import Handle
     from ._core_lane import Crew
     from ._core_plans import Plan, RhythmLike
     from ._core_settings import Settings
+    from ._core_stored import Entry
     from .api_values import ExecutorStats
 
 __all__ = ["Face", "Hold"]
 
 T = TypeVar("T")
+H = TypeVar("H", bound="Handle[Any]")
 
 _URGENCIES = {urgency.value: urgency for urgency in Urgency}
 _DEFAULTS = JobOptions()
@@ -122,7 +128,44 @@ class Face:
         """Return the figures of this moment."""
         return self._core.stats()
 
+    def find(self, key: str) -> ScheduledJob[Any] | Series[Any] | None:
+        """Return the stored job that waits or runs under a key; None if none does."""
+        ledger = self._core.ledger
+        found = None if ledger is None else ledger.handles.get(key)
+        return found if isinstance(found, ScheduledJob | Series) else None
+
+    def unknown_jobs(self) -> dict[str, str]:
+        """Return why stored jobs could not be begun, by their keys; they are kept."""
+        ledger = self._core.ledger
+        return {} if ledger is None else dict(ledger.unknown)
+
+    def forget(self, key: str) -> bool:
+        """Cancel a stored job and remove it from the store, also if it is unknown.
+
+        Returns:
+            False if there is no such job.
+        """
+        ledger = self._core.ledger
+        return ledger is not None and ledger.forget(key)
+
     # -- what the faces share ------------------------------------------------------
+
+    def _entry(
+        self,
+        rhythm: RhythmLike | Cron | None,
+        delay: float,
+        fn: Callable[..., object],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Entry:
+        """Return the entry of a job that is to be stored, and check what it needs."""
+        core = self._core
+        if not core.plain:
+            core.admit(starts=True)
+        due = core.wall_of(core.due_in(delay, by_wall=False), by_wall=False)
+        return make_entry(
+            fn, args, kwargs, due=due, rhythm=rhythm, options=self._options
+        )
 
     def _submit(
         self,
@@ -201,17 +244,33 @@ class Face:
     def _by_calendar(
         self,
         crew: Crew | None,
-        cron: Cron | str,
+        cron: Cron,
         fn: Callable[..., T],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> SeriesCore:
+        return self._begin(crew, CronPlan(cron), fn, args, kwargs)
+
+    def _calendar(self, cron: Cron | str, fn: object) -> Cron:
+        """Return the calendar that was given, or that an expression means."""
         if isinstance(cron, str):
-            cron = Cron(cron, name=self._options.name or name_of(fn))
+            return Cron(cron, name=self._options.name or name_of(fn))
+
         if not isinstance(cron, Cron):
             raise InvalidType(f"give a Cron or an expression, not {cron!r}")
 
-        return self._begin(crew, CronPlan(cron), fn, args, kwargs)
+        return cron
+
+    def _until(self, when: datetime | float) -> float:
+        """Return the seconds until a moment; 0 if it is over."""
+        return max(0.0, instant_of(when) - self._core.clock.time())
+
+    def _attach(self, entry: Entry | None, handle: H) -> H:
+        """Follow a stored job to its end."""
+        ledger = self._core.ledger
+        if ledger is not None and entry is not None:
+            ledger.attach(entry, handle)
+        return handle
 
     def _begin(
         self,
@@ -254,7 +313,12 @@ class Face:
         if not core.plain:
             core.admit(starts=False)
         core.submitted.add()
-        pool = core.queued.core
+        pool = core.own_queue
+        if pool is None:
+            lane = self._urgent(self._soon, found)
+            lane.hand_over([fn, job_context(), args, kwargs, Nobody(lane.owner)])
+            return
+
         try:
             pool.enqueue([fn, job_context(), args, kwargs, pool.nobody], found)
         except PoolClosed:

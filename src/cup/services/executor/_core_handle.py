@@ -328,6 +328,13 @@ class ScheduledJob(Handle[T]):
         if not is_claimed(found.record):
             self._lane.hand_over(found.record)
 
+    def stop(self) -> None:
+        """End as cancelled, or be kept by the store: the executor stops."""
+        core = self._lane.core
+        kept = core.keep(self._lane.options.key)
+        if self.cancel() and kept:
+            core.persisted_instead.add(1)
+
     def clock_was_set(self, _: float, /) -> None:
         """Do nothing: a given moment stays where it is."""
 

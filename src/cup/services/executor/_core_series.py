@@ -119,9 +119,9 @@ class SeriesCore:
 
     # -- what happens to it; never waits -------------------------------------------
 
-    def begin(self) -> None:
-        """Set the first alarm."""
-        self._post(self._plan_first)
+    def begin(self, due: float | None = None) -> None:
+        """Set the first alarm: by the plan, or for a given moment of its clock."""
+        self._post(self._plan_first if due is None else partial(self._move, due))
 
     def ring(self) -> None:
         """Start what is due; called on the timers' thread."""
@@ -144,8 +144,9 @@ class SeriesCore:
 
     def stop(self) -> None:
         """End as cancelled: the executor stops. What is due already still runs."""
+        kept = self._core.keep(self._options.key)
         if claim(self.job.record) is not None:
-            self._core.cancelled.add()
+            (self._core.persisted if kept else self._core.cancelled).add()
             self.job.drop()
         self._last_run = True
         self._post(self._close)
@@ -363,7 +364,9 @@ class SeriesCore:
             self.failures += 1
             self._core.report(error, f"a run of series {self.name!r} failed")
         self._tell(record)
-        self._core.run_is_over(self, record)
+        ledger = self._core.ledger
+        if ledger is not None and self._options.key is not None:
+            ledger.ran(self._options.key, record.due)
         if self.failures and self.failures == self._options.stop_after_failures:
             self._end_by(error)
         self._serve()

@@ -13,6 +13,7 @@ from cup.errors import InvalidType, InvalidValue
 from cup.services.threadpool._core_limits import check_limits
 from cup.services.threadpool._core_settings import check_at_least_one
 
+from ._core_timers import Timers
 from .api_values import CatchUp, Jitter, JobOptions, OnBroken, Overlap
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from cup._core.clock import WakefulClock
     from cup._core.program import Program
 
-    from .api import Backend, TimeSource
+    from .api import Backend, JobStore, TimeSource
     from .api_values import Urgency
 
 __all__ = ["Settings", "check_options", "instant_of", "make_settings"]
@@ -51,7 +52,8 @@ class ThreadSource:
 
     def add(self, program: Program) -> ThreadDriver:
         """Take a program; its thread starts with its first nudge."""
-        return ThreadDriver(program, f"{self._name}: timers")
+        what = "timers" if isinstance(program, Timers) else "backend"
+        return ThreadDriver(program, f"{self._name}: {what}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ class Settings:
     backend: Backend | None
     backend_workers: int | None
     on_broken: OnBroken
+    store: JobStore | None
 
 
 def make_settings(
@@ -80,6 +83,7 @@ def make_settings(
     backend: Backend | None,
     backend_workers: int | None,
     on_broken: OnBroken,
+    store: JobStore | None,
 ) -> Settings:
     """Check the options and return them with their defaults filled in."""
     check_at_least_one("delay_exe_thdnum", delay_exe_thdnum)
@@ -107,6 +111,7 @@ def make_settings(
         backend=backend,
         backend_workers=backend_workers,
         on_broken=on_broken,
+        store=store,
     )
 
 
@@ -125,6 +130,7 @@ def check_options(
     key: str | None,
     history: int,
     cancel_with_waiter: bool,
+    has_store: bool,
 ) -> JobOptions:
     """Check the options of a view and return them.
 
@@ -144,6 +150,8 @@ def check_options(
 
     _check_text("name", name)
     _check_text("key", key)
+    if key is not None and not has_store:
+        raise InvalidValue(f"key={key!r} is for stored jobs; give the executor a store")
 
     return JobOptions(
         urgency=limits.urgency,

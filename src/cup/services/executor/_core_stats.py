@@ -70,7 +70,7 @@ def gather(core: ExecutorCore) -> ExecutorStats:
     pools = [pool.stats() for pool in core.pools()]
     crews = [crew.counts() for crew in core.each_crew()]
     done, failed, cancelled = _ended(core)
-    refused, persisted = core.refused.value, core.persisted.value
+    refused, persisted = core.refused.value, _persisted(core)
     queued = sum(pool.queued for pool in pools) + sum(crew.queued for crew in crews)
     running = sum(pool.running for pool in pools) + sum(crew.running for crew in crews)
     over = done + failed + cancelled + refused + persisted
@@ -88,7 +88,7 @@ def gather(core: ExecutorCore) -> ExecutorStats:
         refused=refused,
         skipped=core.skipped.value,
         missed=core.missed.value,
-        unknown=0,
+        unknown=0 if core.ledger is None else len(core.ledger.unknown),
         lateness=core.timers.lateness.read(),
         queue_age=max(pool.queue_age for pool in pools),
     )
@@ -102,9 +102,10 @@ def report_of(core: ExecutorCore, running: tuple[str, ...]) -> ExecutorReport:
         done=done,
         failed=failed,
         cancelled=cancelled,
-        persisted=core.persisted.value,
+        persisted=_persisted(core),
         refused=core.refused.value,
         still_running=running,
+        unknown=() if core.ledger is None else tuple(core.ledger.unknown),
     )
 
 
@@ -127,5 +128,10 @@ def _ended(core: ExecutorCore) -> tuple[int, int, int]:
         cancelled
         + core.cancelled.value
         + core.cancelled_elsewhere.value
+        - core.persisted_instead.value
         + sum(crew.cancelled for crew in crews),
     )
+
+
+def _persisted(core: ExecutorCore) -> int:
+    return core.persisted.value + core.persisted_instead.value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from anyio import CancelScope
+from anyio import CancelScope, to_thread
 from typing_extensions import ParamSpec, Self
 
 from cup._core.clock import check_timeout
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from .api import AsyncExecutorAPI, Backend, TimeSource
+    from .api import AsyncExecutorAPI, Backend, JobStore, TimeSource
     from .sync import ExecutionService
 
 __all__ = [
@@ -74,6 +74,7 @@ class AsyncExecutionService(AsyncExecutorView):
         backend: Another executor that runs the jobs, or a function that makes one.
         backend_workers: How many workers it has, where that cannot be seen.
         on_broken: What happens to jobs whose backend breaks while it has them.
+        store: Where jobs with a `key` are kept, to outlive this process.
         exit_grace: Seconds that a cancelled `async with` waits for running jobs.
 
     Raises:
@@ -95,6 +96,7 @@ class AsyncExecutionService(AsyncExecutorView):
         backend: Backend | None = None,
         backend_workers: int | None = None,
         on_broken: OnBroken = "fail",
+        store: JobStore | None = None,
         exit_grace: float | None = 10.0,
     ) -> None:
         settings = make_settings(
@@ -107,6 +109,7 @@ class AsyncExecutionService(AsyncExecutorView):
             backend=backend,
             backend_workers=backend_workers,
             on_broken=on_broken,
+            store=store,
         )
         super().__init__(Hold(settings), JobOptions())
         self._exit_grace = check_timeout(exit_grace, "exit_grace")
@@ -202,6 +205,7 @@ class AsyncExecutionService(AsyncExecutorView):
                 key=key,
                 history=history,
                 cancel_with_waiter=cancel_with_waiter,
+                has_store=self._core.ledger is not None,
             ),
         )
 
@@ -260,6 +264,8 @@ class AsyncExecutionService(AsyncExecutorView):
                 threads = [worker.thread for worker in list(pool.core.present)]
                 await ablock(EndAsk(pool.core.ended, None))
                 await wait_until_dead(threads)
+        if core.ledger is not None:
+            await to_thread.run_sync(core.finish_store)
         return core.make_report()
 
     async def __aenter__(self) -> Self:

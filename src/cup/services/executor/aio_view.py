@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from typing_extensions import ParamSpec
 
 from cup._core.loops import current_loop
+from cup.errors import InvalidType
 
 from ._core_face import Face
 from ._core_lane import Lane
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cup._core.loops import Loop
 
     from ._core_cron import Cron
+    from ._core_stored import Entry
     from .api_values import Aligned, FixedDelay, FixedRate
 
 __all__ = ["AsyncExecutorView"]
@@ -70,7 +72,8 @@ class AsyncExecutorView(Face):
         loop = current_loop()
         await loop.immediate()
         lane = self._lane_for(fn, loop, self._soon)
-        job = self._submit(lane, fn, args, kwargs)
+        entry = await self._save(None, 0.0, fn, args, kwargs)
+        job = self._attach(entry, self._submit(lane, fn, args, kwargs))
         return AsyncScheduledJob(job, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -110,7 +113,8 @@ class AsyncExecutorView(Face):
         loop = current_loop()
         await loop.immediate()
         lane = self._lane_for(fn, loop, self._then)
-        job = self._after(lane, delay, fn, args, kwargs)
+        entry = await self._save(None, delay, fn, args, kwargs)
+        job = self._attach(entry, self._after(lane, delay, fn, args, kwargs))
         return AsyncScheduledJob(job, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -160,7 +164,8 @@ class AsyncExecutorView(Face):
         loop = current_loop()
         await loop.immediate()
         lane = self._lane_for(fn, loop, self._clock)
-        job = self._at(lane, when, fn, args, kwargs)
+        entry = await self._save(None, self._until(when), fn, args, kwargs)
+        job = self._attach(entry, self._at(lane, when, fn, args, kwargs))
         return AsyncScheduledJob(job, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -208,8 +213,10 @@ class AsyncExecutorView(Face):
         """
         loop = current_loop()
         await loop.immediate()
-        series = self._every(self._crew_for(fn, loop), rhythm, fn, args, kwargs)
-        return AsyncSeries(Series(series), cancels=self._options.cancel_with_waiter)
+        entry = await self._save(rhythm, 0.0, fn, args, kwargs)
+        made = self._every(self._crew_for(fn, loop), rhythm, fn, args, kwargs)
+        series = self._attach(entry, Series(made))
+        return AsyncSeries(series, cancels=self._options.cancel_with_waiter)
 
     @overload
     async def cron(
@@ -246,8 +253,33 @@ class AsyncExecutorView(Face):
         """
         loop = current_loop()
         await loop.immediate()
-        series = self._by_calendar(self._crew_for(fn, loop), cron, fn, args, kwargs)
-        return AsyncSeries(Series(series), cancels=self._options.cancel_with_waiter)
+        chosen = self._calendar(cron, fn)
+        entry = await self._save(chosen, 0.0, fn, args, kwargs)
+        made = self._by_calendar(self._crew_for(fn, loop), chosen, fn, args, kwargs)
+        series = self._attach(entry, Series(made))
+        return AsyncSeries(series, cancels=self._options.cancel_with_waiter)
+
+    async def _save(
+        self,
+        rhythm: float | FixedRate | FixedDelay | Aligned | Cron | None,
+        delay: float,
+        fn: Callable[..., object],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Entry | None:
+        """Store a job before it is handed in, if it has a key; in a worker."""
+        ledger = self._core.ledger
+        if ledger is None or self._options.key is None:
+            return None
+
+        if is_coroutine_function(fn):
+            raise InvalidType(
+                f"{fn!r} cannot be stored: its event loop ends with this process"
+            )
+
+        entry = self._entry(rhythm, delay, fn, args, kwargs)
+        await self._core.queued.aio.run(ledger.save, entry)
+        return entry
 
     def _crew_for(self, fn: object, loop: Loop) -> LoopCrew | None:
         """Return the crew of this loop for a coroutine function, else None."""

@@ -6,7 +6,7 @@ that they take and give are in `api_values`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -34,6 +34,7 @@ __all__ = [
     "AsyncExecutorAPI",
     "Backend",
     "ExecutorAPI",
+    "JobStore",
     "ProgramSeat",
     "TimeSource",
 ]
@@ -68,6 +69,30 @@ class TimeSource(Protocol):
 
     def add(self, program: Program, /) -> ProgramSeat:
         """Take a program, to call it when it is due."""
+        ...
+
+
+class JobStore(Protocol):
+    """Where jobs are kept that outlive their process.
+
+    To a store, a job is a key and a text: it needs to know nothing of jobs. Jobs are
+    stored by their import path and JSON arguments, with a schema version; what a later
+    program cannot make sense of stays in the store, and is reported.
+    """
+
+    def load(self) -> Iterable[tuple[str, str]]:
+        """Return the key and the text of every job; called when an executor starts."""
+        ...
+
+    def write(
+        self, saved: Sequence[tuple[str, str]], removed: Sequence[str], /
+    ) -> None:
+        """Keep some jobs and remove others; they are durable when this returns.
+
+        It may block, and may be called by several threads at the same time: who stores
+        a new job waits for this, everything else is written in groups. After a crash
+        it must have happened as a whole or not at all.
+        """
         ...
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .aio import AsyncExecutionService
-    from .api import Backend, ExecutorAPI, TimeSource
+    from .api import Backend, ExecutorAPI, JobStore, TimeSource
 
     from ._core_handle import ScheduledJob
 
@@ -67,6 +67,7 @@ class ExecutionService(ExecutorView):
             it is given about as many jobs as it has workers.
         backend_workers: How many workers it has, where that cannot be seen.
         on_broken: What happens to jobs whose backend breaks while it has them.
+        store: Where jobs with a `key` are kept, to outlive this process.
 
     Raises:
         InvalidValue: If a number makes no sense.
@@ -87,6 +88,7 @@ class ExecutionService(ExecutorView):
         backend: Backend | None = None,
         backend_workers: int | None = None,
         on_broken: OnBroken = "fail",
+        store: JobStore | None = None,
     ) -> None:
         settings = make_settings(
             delay_exe_thdnum,
@@ -98,6 +100,7 @@ class ExecutionService(ExecutorView):
             backend=backend,
             backend_workers=backend_workers,
             on_broken=on_broken,
+            store=store,
         )
         super().__init__(Hold(settings), JobOptions())
 
@@ -183,6 +186,7 @@ class ExecutionService(ExecutorView):
                 key=key,
                 history=history,
                 cancel_with_waiter=cancel_with_waiter,
+                has_store=self._core.ledger is not None,
             ),
         )
 
@@ -266,6 +270,7 @@ class ExecutionService(ExecutorView):
                     join_all(threads)
         finally:
             core.leave_stop(own)
+        core.finish_store()
         return core.make_report()
 
     def __enter__(self) -> Self:

@@ -5,7 +5,7 @@ Twin: `aio_view`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import ParamSpec
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ._core_cron import Cron
     from ._core_handle import ScheduledJob
+    from ._core_stored import Entry
     from .api_values import Aligned, FixedDelay, FixedRate
 
 __all__ = ["ExecutorView"]
@@ -53,7 +54,8 @@ class ExecutorView(Face):
             ExecutorClosed: If the executor was stopped.
             InvalidType: If `fn` cannot be called.
         """
-        return self._submit(self._soon, fn, args, kwargs)
+        entry = self._save(None, 0.0, fn, args, kwargs)
+        return self._attach(entry, self._submit(self._soon, fn, args, kwargs))
 
     def after(
         self, delay: float, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -75,7 +77,8 @@ class ExecutorView(Face):
             InvalidType: If `fn` cannot be called.
             InvalidValue: If `delay` is NaN or infinite.
         """
-        return self._after(self._then, delay, fn, args, kwargs)
+        entry = self._save(None, delay, fn, args, kwargs)
+        return self._attach(entry, self._after(self._then, delay, fn, args, kwargs))
 
     def at(
         self,
@@ -102,7 +105,8 @@ class ExecutorView(Face):
             InvalidType: If `fn` cannot be called, or `when` is no time.
             InvalidValue: If `when` is NaN or infinite.
         """
-        return self._at(self._clock, when, fn, args, kwargs)
+        entry = self._save(None, self._until(when), fn, args, kwargs)
+        return self._attach(entry, self._at(self._clock, when, fn, args, kwargs))
 
     def every(
         self,
@@ -129,7 +133,9 @@ class ExecutorView(Face):
             InvalidType: If `fn` cannot be called, or the rhythm is none.
             InvalidValue: If its period makes no sense.
         """
-        return Series(self._every(None, rhythm, fn, args, kwargs))
+        entry = self._save(rhythm, 0.0, fn, args, kwargs)
+        series = Series(self._every(None, rhythm, fn, args, kwargs))
+        return self._attach(entry, series)
 
     def cron(
         self, cron: Cron | str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -150,4 +156,24 @@ class ExecutorView(Face):
             CronError: If the expression means nothing.
             InvalidType: If `fn` cannot be called.
         """
-        return Series(self._by_calendar(None, cron, fn, args, kwargs))
+        chosen = self._calendar(cron, fn)
+        entry = self._save(chosen, 0.0, fn, args, kwargs)
+        series = Series(self._by_calendar(None, chosen, fn, args, kwargs))
+        return self._attach(entry, series)
+
+    def _save(
+        self,
+        rhythm: float | FixedRate | FixedDelay | Aligned | Cron | None,
+        delay: float,
+        fn: Callable[..., object],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Entry | None:
+        """Store a job before it is handed in, if it has a key."""
+        ledger = self._core.ledger
+        if ledger is None or self._options.key is None:
+            return None
+
+        entry = self._entry(rhythm, delay, fn, args, kwargs)
+        ledger.save(entry)
+        return entry

@@ -6,6 +6,7 @@
 | `Events`           | `AsyncEvents`           | `EventsAPI`, `AsyncEventsAPI`         |
 | `Monitor`          | `AsyncMonitor`          | `MonitorAPI`, `AsyncMonitorAPI`       |
 | `Agent`            | `AsyncAgent`            | `AgentAPI`, `AsyncAgentAPI`           |
+| `RedisHeartbeats`  | `AsyncRedisHeartbeats`  | `SharedAPI`, `AsyncSharedAPI`         |
 
 A service is told of beats, and tells of losses::
 
@@ -44,8 +45,11 @@ from .api_net import (
     AgentStats,
     AsyncAgentAPI,
     AsyncMonitorAPI,
+    AsyncSharedAPI,
     MonitorAPI,
     MonitorStats,
+    SharedAPI,
+    SharedStats,
 )
 from .device import Device
 from .host import LinuxHost, MacHost
@@ -68,6 +72,8 @@ __all__ = [
     "AsyncHeartbeatService",
     "AsyncMonitor",
     "AsyncMonitorAPI",
+    "AsyncRedisHeartbeats",
+    "AsyncSharedAPI",
     "Device",
     "DeviceState",
     "DeviceView",
@@ -84,6 +90,9 @@ __all__ = [
     "Monitor",
     "MonitorAPI",
     "MonitorStats",
+    "RedisHeartbeats",
+    "SharedAPI",
+    "SharedStats",
     "Snapshot",
     "new_key",
 ]
@@ -91,6 +100,8 @@ __all__ = [
 if TYPE_CHECKING:
     from .aio import AsyncEvents, AsyncHeartbeatService
     from .aio_net import AsyncAgent, AsyncMonitor
+    from .aio_redis import AsyncRedisHeartbeats
+    from .sync_redis import RedisHeartbeats
 else:
 
     def __getattr__(name: str) -> object:
@@ -100,6 +111,10 @@ else:
             import cup.services.heartbeat.aio as module
         elif name in {"AsyncAgent", "AsyncMonitor"}:
             import cup.services.heartbeat.aio_net as module
+        elif name == "AsyncRedisHeartbeats":
+            import cup.services.heartbeat.aio_redis as module
+        elif name == "RedisHeartbeats":
+            import cup.services.heartbeat.sync_redis as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(module, name)

@@ -95,6 +95,13 @@ class Feed(Line):
                 self._events.append(event)
         self.changed()
 
+    def skip(self, number: int, missed: int) -> None:
+        """Say that so many events are missing, up to a number."""
+        with self.mutex:
+            self.since = number
+            self._missed += missed
+        self.changed()
+
     def end(self) -> None:
         """Let everybody go who waits; what is in the feed can still be taken."""
         self._ended = True

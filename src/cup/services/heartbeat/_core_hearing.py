@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ._core_judge import JudgedRegistry
+    from ._core_shared import SharedCore
     from ._core_wire import Hasher
     from .keys import KeyRing
 
@@ -86,6 +87,7 @@ class Hearing:
     Attributes:
         counts: What became of the packets.
         outbox: Answers to be sent.
+        store: Where beats and farewells go as well; None for nowhere.
     """
 
     __slots__ = (
@@ -99,6 +101,7 @@ class Hearing:
         "counts",
         "outbox",
         "peers",
+        "store",
     )
 
     def __init__(
@@ -114,12 +117,13 @@ class Hearing:
         self.peers: Peers = Peers(window * _MEMORY)
         self.counts: Counts = Counts()
         self.outbox: list[tuple[bytes, Address]] = []
+        self.store: SharedCore | None = None
 
     def set_keys(self, ring: KeyRing) -> None:
         """Accept what is signed with these keys, and nothing else, from now on."""
         self._ring = ring
         for peer in [*self.peers.by_name.values()]:
-            peer.prefix = b""
+            peer.top = b""
 
     def hear(
         self, batch: Iterable[tuple[bytes, Address]], now: float, wall: float
@@ -134,16 +138,14 @@ class Hearing:
                 peer = by_name.get(data[NAME_AT : NAME_AT + data[44]])
                 if (
                     peer is not None
-                    and peer.hasher is not None
-                    and data[:8] == peer.prefix
-                    and peer.order < data[8:24] <= peer.top
+                    and peer.last < (head := data[:24]) <= peer.top
                     and low <= data[24:32] <= high
                     and address == peer.address
                 ):
                     signed = peer.hasher.copy()
                     signed.update(data[:-MAC])
                     if compare_digest(signed.digest(), data[-MAC:]):
-                        peer.order = data[8:24]
+                        peer.last = head
                         beats.append(peer.key)
                         if len(data) >= LEAST + data[44]:
                             peer.readings = data[NAME_AT + data[44] : -MAC]
@@ -151,6 +153,19 @@ class Hearing:
             self._consider(data, address, now, wall)
         self.counts.beats += len(beats)
         self._registry.refresh_many(beats)
+        if self.store is not None:
+            for key in beats:
+                self._share(self.store, self.peers.find(key))
+
+    def _share(self, store: SharedCore, peer: Peer | None) -> None:
+        if peer is not None:
+            store.offer(
+                peer.key,
+                peer.incarnation,
+                peer.sequence,
+                peer.timeout,
+                as_text(peer.address),
+            )
 
     def _fresh_between(self, wall: float) -> tuple[bytes, bytes]:
         low = max(0, int((wall - self._window) * 1000))
@@ -180,8 +195,7 @@ class Hearing:
             self.counts.stale += 1
             peer = None
         if peer is not None:
-            peer.order = data[8:24]
-            peer.hasher, peer.prefix = hasher, data[:8]
+            peer.accept(data[:24], hasher)
             self._obey(peer, packet, address, now, fresh=fresh)
 
     def _hasher_for(self, packet: Packet, data: bytes) -> Hasher | None:
@@ -203,13 +217,17 @@ class Hearing:
         """Do what a packet says that counts."""
         peer.address = address
         if packet.kind == LEAVE:
-            peer.reborn, peer.prefix = False, b""
+            peer.reborn, peer.top = False, b""
             self._registry.leave(peer.key)
             self.peers.went(packet.name, now)
+            if self.store is not None:
+                self.store.offer_leave(peer.key, peer.incarnation, peer.sequence)
             return
 
         self._note(peer, packet, fresh=fresh)
         self._beat(peer, packet)
+        if self.store is not None:
+            self._share(self.store, peer)
         if peer.reborn:
             peer.reborn = False
             self._registry.tell(EventKind.RESTARTED, peer.key)
@@ -327,10 +345,12 @@ class Hearing:
             return False
 
         sealer = Sealer(self._ring.agent(key))
-        sequence = int.from_bytes(peer.order[8:], "big")
-        millis = int(wall * 1000)
         packet = sealer.seal(
-            PROBE, peer.incarnation, sequence, millis, echo=self._nonce
+            PROBE,
+            peer.incarnation,
+            peer.sequence,
+            int(wall * 1000),
+            echo=self._nonce,
         )
         self.outbox.append((packet, peer.address))
         return True

@@ -182,6 +182,8 @@ class MonitorProgram(Program):
         reason = self._pause.excuse(now, dropped if missing else 0, self._suspended())
         if reason:
             self.registry.forgive()
+            if self.hearing.store is not None:
+                self.hearing.store.forgive()
             if now >= self._held_until:
                 self.registry.tell(EventKind.HOLDING, reason=reason)
             self._held_until = now + self.registry.longest_timeout()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from ._core_wire import make_hasher
 from .device import Device
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = ["Address", "Peer", "Peers", "Sources", "as_text"]
 Address: TypeAlias = "tuple[str, int] | tuple[str, int, int, int]"
 
 _TOP: Final = b"\xff" * 8
+_NOBODYS: Final = make_hasher(bytes(16))
 _SOURCES: Final = 4096
 _RATE: Final = 50.0  # packets of unknown agents a second, of one source
 _BURST: Final = 5000.0
@@ -30,10 +32,10 @@ class Peer:
 
     Attributes:
         address: Where it was heard from.
-        prefix: The first bytes of its packets: kind and key.
-        hasher: What they are verified with.
-        order: Incarnation and sequence of the last, as bytes.
-        top: The last order that its incarnation can have.
+        last: The first bytes of its last packet: kind and key, incarnation, sequence.
+        top: The last that these can be while kind, key and incarnation stay the same;
+            empty if the next packet has to be looked at more closely.
+        hasher: What the last was verified with.
         former: The order of the incarnation before; empty if there was none.
         readings: The last readings, as they came.
         skewed: Whether its clock is far from ours, which was told.
@@ -49,8 +51,7 @@ class Peer:
         "former",
         "hasher",
         "key",
-        "order",
-        "prefix",
+        "last",
         "readings",
         "reborn",
         "skewed",
@@ -61,8 +62,7 @@ class Peer:
     def __init__(self, key: str, order: bytes) -> None:
         self.key: str = key
         self.address: Address = ("", 0)
-        self.prefix: bytes = b""
-        self.hasher: Hasher | None = None
+        self.hasher: Hasher = _NOBODYS
         self.former: bytes = b""
         self.readings: bytes = b""
         self.skewed: bool = False
@@ -70,18 +70,32 @@ class Peer:
         self.reborn: bool = False
         self.timeout: int = 0
         self._device: Device | None = None
-        self.order: bytes = order
-        self.top: bytes = order[:8] + _TOP
+        self.last: bytes = bytes(8) + order
+        self.top: bytes = b""
+
+    @property
+    def order(self) -> bytes:
+        """Incarnation and sequence of its last packet."""
+        return self.last[8:]
 
     @property
     def incarnation(self) -> int:
         """Which life it is."""
-        return int.from_bytes(self.order[:8], "big")
+        return int.from_bytes(self.last[8:16], "big")
+
+    @property
+    def sequence(self) -> int:
+        """Which packet of its life was the last."""
+        return int.from_bytes(self.last[16:], "big")
 
     def begin_life(self, order: bytes) -> None:
         """Take in the first packet of a new incarnation."""
-        self.former, self.order, self.top = self.order, order, order[:8] + _TOP
+        self.former, self.last = self.order, bytes(8) + order
         self.disputes = 0
+
+    def accept(self, head: bytes, hasher: Hasher) -> None:
+        """Take in the first bytes of a packet that counts, and what verified it."""
+        self.last, self.top, self.hasher = head, head[:16] + _TOP, hasher
 
     def device(self) -> Device:
         """Return it as a device, with its last readings."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ._core_feed import Feed
     from ._core_settings import MonitorSettings
+    from ._core_shared import SharedCore
     from .api import DeviceView, HeartbeatEvent, ListenerAPI, Snapshot
     from .device import Device
     from .keys import KeyRing
@@ -71,9 +72,10 @@ class Station:
         "_stopped",
     )
 
-    def __init__(self, settings: MonitorSettings) -> None:
+    def __init__(self, settings: MonitorSettings, store: SharedCore | None) -> None:
         self._settings: MonitorSettings = settings
         self._program: MonitorProgram = MonitorProgram(settings, SYSTEM)
+        self._program.hearing.store = store
         self._sockets: list[Datagrams] = []
         self._saver: ThreadDriver | None = None
         self._stopped: bool = False

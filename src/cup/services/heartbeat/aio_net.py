@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .aio_redis import AsyncRedisHeartbeats
     from .api_net import AsyncAgentAPI, AsyncMonitorAPI, Listen
     from .device import Device
     from .keys import AgentKeys, KeyRing
@@ -63,6 +64,8 @@ class AsyncMonitor(Station):
         receive_buffer: Bytes that the system is asked to queue; see `stats().queue`.
         state: A file for what is known, so that a restart declares nobody lost, and
             takes no old packet for a new one.
+        store: A view that is shared with other monitors: it gets what is heard here,
+            and judges for all. The events of this monitor remain its own.
 
     Raises:
         InvalidKey: If there are no keys.
@@ -91,6 +94,7 @@ class AsyncMonitor(Station):
         flap_window: float = 600.0,
         receive_buffer: int = 4 << 20,
         state: str | PathLike[str] | None = None,
+        store: AsyncRedisHeartbeats | None = None,
     ) -> None:
         super().__init__(
             make_settings(
@@ -110,7 +114,8 @@ class AsyncMonitor(Station):
                 flap_window=flap_window,
                 receive_buffer=receive_buffer,
                 state=state,
-            )
+            ),
+            store,
         )
         self._block: AsyncExitStack | None = None
 

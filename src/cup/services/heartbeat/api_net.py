@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .api import (
         AsyncEventsAPI,
@@ -24,9 +24,12 @@ __all__ = [
     "AgentStats",
     "AsyncAgentAPI",
     "AsyncMonitorAPI",
+    "AsyncSharedAPI",
     "Listen",
     "MonitorAPI",
     "MonitorStats",
+    "SharedAPI",
+    "SharedStats",
 ]
 
 Listen: TypeAlias = "str | tuple[str, int] | list[str | tuple[str, int]]"
@@ -216,4 +219,91 @@ class AsyncAgentAPI(_Agent, Protocol):
 
     async def stop(self, *, leave: bool = True) -> None:
         """Say good-bye, and end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedStats:
+    """Figures of a shared view, as of its last tick.
+
+    Attributes:
+        devices: Devices that are not lost.
+        kept: Devices that are lost or have left, and are remembered.
+        events: The number of the last event that was read.
+        sent: Beats that were sent from here.
+        waiting: Beats and farewells that wait to be sent.
+        stale: Of those sent, beats that others had sent already, or that were older.
+        refused: Of those sent, beats of new devices for which there was no room.
+        unreachable: How often the server did not answer.
+        reachable: Whether it answered last time.
+        holding: Whether losses are held back, because too many are silent at once.
+    """
+
+    devices: int
+    kept: int
+    events: int
+    sent: int
+    waiting: int
+    stale: int
+    refused: int
+    unreachable: int
+    reachable: bool
+    holding: bool
+
+
+class _Shared(Protocol):
+    """What shared views of both colours have: all that never waits."""
+
+    def refresh(self, key: str, *, timeout: float | None = None) -> None:
+        """Note a beat of a device; it is sent with the next tick."""
+        ...
+
+    def refresh_many(self, keys: Iterable[str]) -> None:
+        """Note a beat of each of many devices."""
+        ...
+
+    def leave(self, key: str) -> None:
+        """Take a device off the list, without calling it lost, with the next tick."""
+        ...
+
+    def on_event(
+        self, callback: Callable[[HeartbeatEvent], object], *, limit: int = 1024
+    ) -> ListenerAPI:
+        """Have a function called with each event from now on."""
+        ...
+
+    def stats(self) -> SharedStats:
+        """Return the figures of this moment, as of the last tick."""
+        ...
+
+
+class SharedAPI(_Shared, Protocol):
+    """One view of several monitors, for threads."""
+
+    def tick(self) -> None:
+        """Send what is to be sent, look for losses, and read events, now."""
+        ...
+
+    def events(self, *, limit: int = 1024) -> EventsAPI:
+        """Return the events from now on, to iterate over."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return all devices, as the server knows them now."""
+        ...
+
+
+class AsyncSharedAPI(_Shared, Protocol):
+    """One view of several monitors, for tasks."""
+
+    async def tick(self) -> None:
+        """Send what is to be sent, look for losses, and read events, now."""
+        ...
+
+    def events(self, *, limit: int = 1024) -> AsyncEventsAPI:
+        """Return the events from now on, to iterate over."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Return all devices, as the server knows them now."""
         ...

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .api_net import AgentAPI, Listen, MonitorAPI
     from .device import Device
     from .keys import AgentKeys, KeyRing
+    from .sync_redis import RedisHeartbeats
 
 __all__ = ["Agent", "Monitor"]
 
@@ -65,6 +66,8 @@ class Monitor(Station):
         receive_buffer: Bytes that the system is asked to queue; see `stats().queue`.
         state: A file for what is known, so that a restart declares nobody lost, and
             takes no old packet for a new one.
+        store: A view that is shared with other monitors: it gets what is heard here,
+            and judges for all. The events of this monitor remain its own.
 
     Raises:
         InvalidKey: If there are no keys.
@@ -93,6 +96,7 @@ class Monitor(Station):
         flap_window: float = 600.0,
         receive_buffer: int = 4 << 20,
         state: str | PathLike[str] | None = None,
+        store: RedisHeartbeats | None = None,
     ) -> None:
         super().__init__(
             make_settings(
@@ -112,7 +116,8 @@ class Monitor(Station):
                 flap_window=flap_window,
                 receive_buffer=receive_buffer,
                 state=state,
-            )
+            ),
+            store,
         )
         self._driver: DatagramDriver | None = None
         self._ender: Ender | None = None

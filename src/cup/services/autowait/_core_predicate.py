@@ -1,0 +1,93 @@
+"""The probe of a function that says whether something holds."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from ._core_verdicts import NOT_YET, Met, Probe
+
+if TYPE_CHECKING:
+    from ._core_verdicts import Look, Verdict, Watching
+    from .conditions import Predicate
+
+__all__ = ["PredicateProbe"]
+
+
+class PredicateProbe(Probe[object]):
+    """Calls a function; one that is awaited is called by the driver, see `put`."""
+
+    __slots__ = ("_answer", "_async", "_called", "_error", "_predicate")
+
+    def __init__(self, condition: Predicate[object]) -> None:
+        super().__init__(condition)
+        self._predicate = condition
+        self._async = condition.is_async()
+        self._called: float | None = None
+        self._answer: object = None
+        self._error: Exception | None = None
+
+    def is_async(self) -> bool:
+        """Tell whether the function is awaited."""
+        return self._async
+
+    def is_awaited(self, look: Look) -> bool:
+        """Tell whether to await the function now."""
+        return self._async and self.is_due(look)
+
+    def is_due(self, look: Look) -> bool:
+        """Tell whether to call it now."""
+        if self._called is None or look.rung:
+            return True
+
+        if self._called == look.now:
+            return False
+        return look.last or look.now - self._called >= self._predicate.every
+
+    @override
+    def arm(self, watching: Watching) -> None:
+        """Say that nothing tells of a change."""
+        watching.by(f"calls every {self._predicate.every:g} s")
+
+    @override
+    def check(self, look: Look) -> Verdict[object]:
+        """Call the function, if it is time to, and look at its answer."""
+        if not self._async and self.is_due(look):
+            self._called = look.now
+            try:
+                self.put(self._predicate.fn())
+            except self._predicate.ignoring as error:
+                self.put_error(error)
+        called = look.now if self._called is None else self._called
+        self.due = called + self._predicate.every
+        return Met(self._answer) if self._answer else NOT_YET
+
+    async def call(self, now: float) -> None:
+        """Await the function, in the task that waits."""
+        self._called = now
+        try:
+            answer = self._predicate.fn()
+            self.put(await answer if inspect.isawaitable(answer) else answer)
+        except self._predicate.ignoring as error:
+            self.put_error(error)
+
+    def put(self, answer: object) -> None:
+        """Keep what the function said."""
+        self._answer = answer
+        self._error = None
+
+    def put_error(self, error: Exception) -> None:
+        """Keep what the function raised."""
+        self._answer = None
+        self._error = error
+
+    @override
+    def seen(self) -> str:
+        """Say what the function said last."""
+        if self._called is None:
+            return "it was not called"
+        if self._error is not None:
+            return f"it raised {self._error!r}"
+        return f"it returned {self._answer!r}"

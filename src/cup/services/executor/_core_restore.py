@@ -1,0 +1,67 @@
+"""Beginning again what a store has kept, in the process that comes after."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ._core_cron import Cron
+from ._core_handle import Handle, ScheduledJob, name_of
+from ._core_lane import Lane
+from ._core_plans import CronPlan, make_plan
+from ._core_series import SeriesCore
+from ._core_series_handle import Series
+from .api_values import FixedDelay, FixedRate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._core import ExecutorCore
+    from ._core_plans import Plan, RhythmLike
+    from ._core_stored import Entry
+
+__all__ = ["begin_stored"]
+
+
+def begin_stored(
+    core: ExecutorCore, entry: Entry, fn: Callable[..., Any]
+) -> Handle[Any]:
+    """Begin a stored job; what was due meanwhile is due now."""
+    args = tuple(entry.args)
+    rhythm = entry.plan()
+    if rhythm is None:
+        lane = Lane(core, core.crews[0], entry.options, by_wall=True)
+        job: ScheduledJob[Any] = ScheduledJob(
+            lane, entry.due, fn, args, entry.kwargs, None
+        )
+        core.schedule(job, entry.due, by_wall=True)
+        return job
+
+    plan, due = _go_on(core, rhythm, entry)
+    lane = Lane(core, core.crews[0], entry.options, by_wall=plan.by_wall)
+    name = entry.options.name or name_of(fn)
+    series = SeriesCore(lane, plan, name, (fn, args, entry.kwargs, None))
+    core.begin_series(series, due)
+    return Series(series)
+
+
+def _go_on(
+    core: ExecutorCore, rhythm: RhythmLike | Cron, entry: Entry
+) -> tuple[Plan, float | None]:
+    """Return the plan of a stored series, and when its next run is or was due."""
+    last = entry.due if entry.last is None else entry.last
+    if isinstance(rhythm, Cron):
+        plan: Plan = CronPlan(rhythm)
+        return plan, plan.begin(last)
+
+    now = core.clock.monotonic()
+    if isinstance(rhythm, FixedRate | FixedDelay):
+        # Monotonic clocks end with their machine: what has passed is wall time.
+        first = rhythm.period if entry.last or rhythm.first is None else rhythm.first
+        left = max(0.0, last + first - core.clock.time())
+        return make_plan(replace(rhythm, first=left), now), None
+
+    plan = make_plan(rhythm, now)
+    after = last if entry.last is None else math.nextafter(last, math.inf)
+    return plan, plan.begin(after)

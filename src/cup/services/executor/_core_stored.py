@@ -1,0 +1,224 @@
+"""Stored jobs as text: a function by its import path, JSON arguments, a schema version.
+
+What is written here is read by later versions of programs, in which functions may have
+moved and options may be others. So reading says why something means nothing, and leaves
+the text alone.
+
+Not here: when anything is written (`_core_ledger`), and to what (`JobStore`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from cup.errors import InvalidType, InvalidValue, UnknownJob
+
+from ._core_cron import Cron, DstPolicy
+from .api_values import (
+    Aligned,
+    CatchUp,
+    FixedDelay,
+    FixedRate,
+    Jitter,
+    JobOptions,
+    Urgency,
+)
+
+if TYPE_CHECKING:
+    from ._core_plans import RhythmLike
+
+__all__ = ["SCHEMA", "Entry", "function_at", "make_entry", "path_of", "read_entry"]
+
+SCHEMA: Final = 1
+"""The version of what is written; older ones are read, later ones are left alone."""
+
+_RHYTHMS: Final = {
+    "rate": FixedRate,
+    "delay": FixedDelay,
+    "aligned": Aligned,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One stored job.
+
+    Attributes:
+        key: What it is known by.
+        function: Its import path, `module:qualified.name`.
+        args: Its positional arguments, as JSON has them.
+        kwargs: Its keyword arguments.
+        due: When it, or the next run of a series, is due, by the wall clock.
+        rhythm: What kind of series it is, None for a job that runs once.
+        options: The options of its view.
+        last: When the last run of a series was due.
+    """
+
+    key: str
+    function: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    due: float
+    rhythm: dict[str, Any] | None = None
+    options: JobOptions = field(default_factory=JobOptions)
+    last: float | None = None
+
+    def text(self) -> str:
+        """Return what a store keeps."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False)
+
+    def plan(self) -> RhythmLike | Cron | None:
+        """Return the rhythm or the calendar of a series, None for a single job."""
+        rhythm = self.rhythm
+        if rhythm is None:
+            return None
+
+        fields = {name: value for name, value in rhythm.items() if name != "kind"}
+        if rhythm["kind"] == "cron":
+            return Cron(
+                fields["expr"],
+                fields["tz"],
+                dst=DstPolicy(fields["dst"]),
+                name=fields["name"],
+            )
+
+        made: RhythmLike = _RHYTHMS[rhythm["kind"]](**fields)
+        return made
+
+
+def make_entry(
+    fn: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+    *,
+    due: float,
+    rhythm: RhythmLike | Cron | None,
+    options: JobOptions,
+) -> Entry:
+    """Return the entry of a job that is handed in.
+
+    Raises:
+        InvalidType: If the function has no import path, or an argument is not JSON.
+    """
+    assert options.key is not None, "only jobs with a key are stored"
+    return Entry(
+        key=options.key,
+        function=path_of(fn),
+        args=_as_json("args", list(args)),
+        kwargs=_as_json("kwargs", kwargs),
+        due=due,
+        rhythm=None if rhythm is None else _describe(rhythm),
+        options=options,
+    )
+
+
+def _as_json(what: str, value: Any) -> Any:
+    """Return a value as JSON gives it back; what comes back changed is refused."""
+    try:
+        copy = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InvalidType(
+            f"{what} of a stored job must be JSON, not {value!r}: {error}"
+        ) from None
+    if copy != value:
+        raise InvalidType(
+            f"{what} of a stored job must come back from JSON as they are; {value!r} "
+            f"comes back as {copy!r}"
+        )
+    return copy
+
+
+def _describe(rhythm: RhythmLike | Cron) -> dict[str, Any]:
+    if isinstance(rhythm, Cron):
+        zone: object = getattr(rhythm.tz, "key", None) or str(rhythm.tz)
+        return {
+            "kind": "cron",
+            "expr": rhythm.expr,
+            "tz": zone,
+            "dst": rhythm.dst.value,
+            "name": rhythm.name,
+        }
+
+    if isinstance(rhythm, float | int):
+        rhythm = FixedRate(float(rhythm))
+    kinds = {kind: name for name, kind in _RHYTHMS.items()}
+    return {"kind": kinds[type(rhythm)], **asdict(rhythm)}
+
+
+def path_of(fn: Callable[..., object]) -> str:
+    """Return the import path of a function.
+
+    Raises:
+        InvalidType: If importing that would not give this function.
+    """
+    module = getattr(fn, "__module__", None)
+    name = getattr(fn, "__qualname__", None)
+    path = f"{module}:{name}"
+    try:
+        found: object = sys.modules[str(module)]
+        for part in str(name).split("."):
+            found = getattr(found, part)
+    except (KeyError, AttributeError):
+        found = None
+    # Bound methods are made anew each time, and equal.
+    if found != fn or module == "__main__":
+        raise InvalidType(
+            f"{fn!r} cannot be stored: importing {path} would not give it; use a "
+            "function of a module"
+        )
+    return path
+
+
+def function_at(path: str) -> Callable[..., Any]:
+    """Import a function.
+
+    Raises:
+        UnknownJob: If there is none.
+    """
+    module, _, name = path.partition(":")
+    try:
+        found: object = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        raise UnknownJob(f"{path} cannot be imported: {error}") from error
+
+    if not callable(found):
+        raise UnknownJob(f"{path} is no function but {found!r}")
+    return found
+
+
+def read_entry(text: str) -> Entry:
+    """Read what a store has kept.
+
+    Raises:
+        UnknownJob: If it means nothing to this version.
+    """
+    try:
+        fields = json.loads(text)
+        schema = fields.pop("schema")
+        if schema > SCHEMA:
+            raise UnknownJob(
+                f"it was stored by a later version (schema {schema}; this is {SCHEMA})"
+            )
+
+        options = dict(fields.pop("options"))
+        catch_up = CatchUp(**options.pop("catch_up"))
+        jitter = options.pop("jitter")
+        urgency = Urgency(options.pop("urgency"))
+        chosen = JobOptions(
+            urgency=urgency,
+            catch_up=catch_up,
+            jitter=None if jitter is None else Jitter(**jitter),
+            **options,
+        )
+        entry = Entry(options=chosen, **fields)
+        entry.plan()
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidValue) as error:
+        raise UnknownJob(f"it cannot be read: {error!r}") from error
+    return entry

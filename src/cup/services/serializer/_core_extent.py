@@ -1,0 +1,96 @@
+"""How far a log can be read by who does not write it.
+
+- While somebody writes it: up to the durable mark, which is never beyond what is
+  durable.
+- While nobody does: as far as its records are whole. A tail that was torn is not looked
+  at; whoever opens the log for writing next cuts it off.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from cup.errors import CorruptRecord
+
+from ._core_cursor import damage, read_seal
+from ._core_folder import Mark, list_places, read_header
+from ._core_lock import is_written
+from ._core_walk import Tail, Walk, judge
+
+if TYPE_CHECKING:
+    from cup._core.disk import Disk
+
+__all__ = ["Extent"]
+
+
+class Extent:
+    """Finds out how far a log can be read. Not thread-safe.
+
+    Attributes:
+        live: Whether somebody wrote to it when it was last asked.
+    """
+
+    __slots__ = ("_disk", "_folder", "_mark", "_max_record", "live")
+
+    def __init__(self, disk: Disk, folder: str, max_record: int) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._mark = Mark(disk, folder)
+        self._max_record = max_record
+        self.live: bool = False
+
+    def glance(self) -> int:
+        """Return what the mark says: cheap, and no more than is durable."""
+        return self._mark.read()
+
+    def measure(self) -> int:
+        """Return the id behind the last record that may be read.
+
+        Raises:
+            CorruptRecord: If the last segment is damaged, or misses records.
+            OSError: If it cannot be read.
+        """
+        self.live = is_written(self._disk, self._folder)
+        if self.live:
+            return self._mark.read()
+
+        end = self._walk_to_end()
+        durable = self._mark.read()
+        self.live = is_written(self._disk, self._folder)
+        if self.live:  # since a moment ago: what was read may be of now
+            return durable
+
+        if end < durable:
+            raise CorruptRecord(
+                f"{self._folder}: it ends before record {end}, but record "
+                f"{durable - 1} was durable; repair() saves what can be saved",
+                path=self._folder,
+                record_id=end,
+            )
+        return end
+
+    def _walk_to_end(self) -> int:
+        places = list_places(self._disk, self._folder)
+        if not places:
+            return 1
+
+        place = places[-1]
+        file = self._disk.open(place.path)
+        try:
+            header = read_header(file, place)
+            walk = Walk(file, place.path, header, max_record=self._max_record)
+            seal = read_seal(walk)
+            if seal is not None:
+                return seal[0]
+            while not walk.bad:
+                walk.read(sys.maxsize)
+            if judge(walk) is Tail.DAMAGED:
+                raise damage(walk)
+            return walk.whole[0]
+        finally:
+            file.close()
+
+    def close(self) -> None:
+        """Close its files."""
+        self._mark.close()

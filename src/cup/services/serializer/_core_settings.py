@@ -1,0 +1,195 @@
+"""What a log is opened with: checked once, before anything is touched.
+
+Not here: the values themselves (`api`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+
+from cup._core.clock import check_timeout
+from cup._core.disk import OS_DISK
+from cup.errors import InvalidType, InvalidValue, RecordTooLarge
+
+from ._core_checksum import ChecksumName, number_of
+from ._core_format import FRAME_SIZE, HEADER_SIZE, LARGEST
+from .api import Durability
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from cup._core.disk import Disk
+
+    from .api import Codec
+
+__all__ = [
+    "MAX_RECORD",
+    "SEGMENT_BYTES",
+    "Folder",
+    "OnTorn",
+    "Settings",
+    "check_id",
+    "check_kind",
+    "folder_of",
+    "to_bytes",
+]
+
+T = TypeVar("T")
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+MAX_RECORD: Final = 64 * 1024 * 1024
+OnTorn: TypeAlias = Literal["cut", "error"]
+Folder: TypeAlias = "str | PathLike[str]"
+
+_SMALLEST: Final = HEADER_SIZE + FRAME_SIZE
+_TYPES: Final = 0xFFFF
+_MODES: Final = 0xFF
+_LAST_ID: Final = (1 << 63) - 1
+_NAME: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a log is written.
+
+    Attributes:
+        segment_bytes: The size of a file of records.
+        max_record: The largest record, in bytes.
+        durability: That of an append which says nothing else.
+        checksum: The number of the checksum.
+        cut: Whether a torn tail may be cut off.
+        preallocate: Whether files get room ahead.
+        lock_timeout: Seconds to wait for another writer to end.
+        disk: Where the log is.
+    """
+
+    segment_bytes: int
+    max_record: int
+    durability: Durability
+    checksum: int
+    cut: bool
+    preallocate: bool
+    lock_timeout: float
+    disk: Disk
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        segment_bytes: int,
+        max_record: int,
+        durability: Durability,
+        checksum: ChecksumName,
+        on_torn: OnTorn,
+        preallocate: bool,
+        lock_timeout: float | None,
+        disk: Disk | None,
+    ) -> Settings:
+        """Check what was given.
+
+        Raises:
+            InvalidType: If something has the wrong type.
+            InvalidValue: If a value makes no sense.
+            MissingExtra: If the checksum needs a package.
+        """
+        if on_torn not in {"cut", "error"}:
+            raise InvalidValue(f"on_torn={on_torn!r}: use 'cut' or 'error'")
+        _check_count("segment_bytes", segment_bytes, _SMALLEST, 1 << 32)
+        _check_count("max_record", max_record, 0, LARGEST)
+        if not isinstance(durability, Durability):
+            raise InvalidType(
+                f"durability={durability!r}: use SYNC, BUFFERED or group(seconds)"
+            )
+        patience = check_timeout(lock_timeout, "lock_timeout")
+        return cls(
+            segment_bytes=segment_bytes,
+            max_record=max_record,
+            durability=durability,
+            checksum=number_of(checksum),
+            cut=on_torn == "cut",
+            preallocate=bool(preallocate),
+            lock_timeout=float("inf") if patience is None else patience,
+            disk=OS_DISK if disk is None else disk,
+        )
+
+
+def _check_count(name: str, value: int, least: int, most: int) -> None:
+    if not isinstance(value, int):
+        raise InvalidType(f"{name}={value!r}: it is a number of bytes, an int")
+    if not least <= value <= most:
+        raise InvalidValue(f"{name}={value}: give {least} to {most} bytes")
+
+
+def folder_of(directory: Folder) -> str:
+    """Return the path of a log's directory as disks take it: absolute, with slashes."""
+    if not isinstance(directory, str | Path) and not hasattr(directory, "__fspath__"):
+        raise InvalidType(f"the directory of a log is a path, not {directory!r}")
+    return Path(directory).absolute().as_posix()
+
+
+def check_id(name: str, value: int, least: int = 0) -> int:
+    """Return an id that was given, if it is one.
+
+    Raises:
+        InvalidType: If it is no int.
+        InvalidValue: If it is out of range.
+    """
+    if not isinstance(value, int):
+        raise InvalidType(f"{name}={value!r}: ids are ints")
+    if not least <= value <= _LAST_ID:
+        raise InvalidValue(f"{name}={value}: give {least} to {_LAST_ID}")
+    return value
+
+
+def check_kind(kind: int, mode: int) -> None:
+    """Refuse types and modes that a file cannot hold.
+
+    Raises:
+        InvalidType: If one is no int.
+        InvalidValue: If one is out of range.
+    """
+    for name, value in (("type", kind), ("mode", mode)):
+        if not isinstance(value, int):
+            raise InvalidType(f"{name}={value!r}: it is an int")
+    if not 0 <= kind <= _TYPES:
+        raise InvalidValue(f"type={kind}: give 0 to {_TYPES}")
+    if not 0 <= mode <= _MODES:
+        raise InvalidValue(f"mode={mode}: give 0 to {_MODES}")
+
+
+def to_bytes(payload: object, most: int) -> bytes:
+    """Return a payload as bytes of its own.
+
+    Raises:
+        InvalidType: If it is nothing like bytes.
+        RecordTooLarge: If it has more than `most` bytes.
+    """
+    if isinstance(payload, bytearray | memoryview):
+        payload = bytes(payload)
+    if not isinstance(payload, bytes):
+        raise InvalidType(
+            f"a payload is bytes, not {type(payload).__name__}; "
+            f"encode it, or open the log with a codec"
+        )
+    if len(payload) > most:
+        raise RecordTooLarge(
+            f"a record of {len(payload)} bytes; this log takes {most} (max_record)"
+        )
+    return payload
+
+
+def check_codec(codec: Codec[T]) -> Codec[T]:
+    """Return a codec, if files can say its name.
+
+    Raises:
+        InvalidType: If it is none.
+        InvalidValue: If its name is too long, or not plain.
+    """
+    name = getattr(codec, "name", None)
+    if not isinstance(name, str) or not hasattr(codec, "decode"):
+        raise InvalidType(f"codec={codec!r}: it needs name, encode and decode")
+    if not name.isascii() or not 0 < len(name) <= _NAME:
+        raise InvalidValue(f"codec name {name!r}: 1 to {_NAME} characters of ASCII")
+    return codec

@@ -1,0 +1,99 @@
+"""How tasks append: in sheaves, one for each turn of their loop.
+
+What the tasks of a loop append in one turn enters the log together, and they are woken
+together, by one wake-up of the loop. That is what makes an append of a thousand tasks
+cost less than five microseconds each.
+
+A task that is cancelled meanwhile stops waiting; its record may become durable.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio import CancelScope
+
+from cup._core.loops import current_loop
+
+from ._core import LogCore
+from .aio_base import in_thread
+
+if TYPE_CHECKING:
+    from cup._core.loops import Loop
+
+    from ._core_batch import Sheaf
+    from ._core_format import Piece
+    from ._core_settings import Settings
+    from .api import Durability
+
+__all__ = ["append_one", "append_pieces", "drain", "open_core"]
+
+
+async def open_core(folder: str, settings: Settings, codec: str) -> LogCore:
+    """Open a log in a worker thread; if the task is cancelled, it is closed again."""
+    opened: list[LogCore] = []
+    try:
+        await in_thread(lambda: opened.append(LogCore(folder, settings, codec)))
+    except BaseException:
+        with CancelScope(shield=True):
+            for core in opened:
+                await in_thread(core.close)
+        raise
+    return opened[0]
+
+
+async def append_one(core: LogCore, piece: Piece, how: Durability) -> int:
+    """Append one record; return its id."""
+    loop = current_loop()
+    await loop.check_cancelled()
+    if not how.waits:
+        return await _put(core, [piece], how, loop, atomic=False)
+
+    sheaf = core.committer.sheaf_of(loop)
+    index = sheaf.add_one(piece)
+    await _wait(sheaf, loop, how.max_delay)
+    return sheaf.first_id() + index
+
+
+async def append_pieces(core: LogCore, pieces: list[Piece], how: Durability) -> int:
+    """Append records, all or none; return the first id."""
+    loop = current_loop()
+    await loop.check_cancelled()
+    if not pieces:
+        core.committer.check()
+        return core.committer.next_id
+
+    if not how.waits:
+        return await _put(core, pieces, how, loop, atomic=True)
+
+    sheaf = core.committer.sheaf_of(loop)
+    index = sheaf.add_many(pieces)
+    await _wait(sheaf, loop, how.max_delay)
+    return sheaf.first_id() + index
+
+
+async def _put(
+    core: LogCore, pieces: list[Piece], how: Durability, loop: Loop, *, atomic: bool
+) -> int:
+    _, first = core.put(pieces, how.max_delay, atomic=atomic, watched=False)
+    if core.committer.is_full():
+        await drain(core)
+    else:
+        await loop.immediate()
+    return first
+
+
+async def drain(core: LogCore) -> None:
+    """Wait until all that was appended before is durable."""
+    loop = current_loop()
+    sheaf = core.committer.sheaf_of(loop)
+    await _wait(sheaf, loop, 0.0)
+    sheaf.first_id()
+
+
+async def _wait(sheaf: Sheaf, loop: Loop, delay: float) -> None:
+    sheaf.hurry(delay)
+    waiter = loop.make_waiter()
+    sheaf.waiters.append(waiter)
+    while not sheaf.settled:
+        await waiter.parking()

@@ -1,0 +1,348 @@
+"""Jobs that outlive their process: keys, schema, what is unknown, accounting."""
+
+import json
+import time
+
+import anyio
+import pytest
+
+import stored_jobs
+from cup.errors import InvalidType, InvalidValue, UnknownJob
+from cup.services.executor import (
+    Aligned,
+    CatchUp,
+    Cron,
+    DstPolicy,
+    ExecutionService,
+    FixedDelay,
+    FixedRate,
+    Jitter,
+    JobStore,
+    MemoryStore,
+    Series,
+)
+from cup.services.executor._core_stored import (
+    function_at,
+    make_entry,
+    path_of,
+    read_entry,
+)
+from cup.services.executor.api_values import JobOptions
+from executor_tools import Virtual, balanced, in_child, needs_fork, wait_for
+
+HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def ran():
+    stored_jobs.RAN.clear()
+    return stored_jobs.RAN
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+def running(store, **options):
+    executor = ExecutionService(store=store, **options)
+    executor.start()
+    return executor
+
+
+# -- entries ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rhythm",
+    [
+        None,
+        5.0,
+        FixedRate(5, first=1),
+        FixedDelay(5),
+        Aligned(60, 5),
+        Cron("30 2 * * MON", "Europe/Berlin", dst=DstPolicy.SKIP),
+        Cron("H * * * *", name="spread"),
+    ],
+)
+def test_entries_come_back_as_they_were(rhythm):
+    options = JobOptions(
+        key="k", catch_up=CatchUp.all(3, 60), jitter=Jitter(2, stable=True), overlap=2
+    )
+    entry = make_entry(
+        stored_jobs.note,
+        (1, "zwei", [3]),
+        {"vier": None},
+        due=1e9,
+        rhythm=rhythm,
+        options=options,
+    )
+    again = read_entry(entry.text())
+    assert again == entry
+    assert again.options == options
+    assert function_at(again.function) is stored_jobs.note
+    if isinstance(rhythm, float):
+        rhythm = FixedRate(rhythm)
+    assert again.plan() == rhythm
+
+
+def test_only_importable_functions_have_a_path():
+    assert path_of(stored_jobs.note) == "stored_jobs:note"
+    assert path_of(stored_jobs.Holder.static) == "stored_jobs:Holder.static"
+    for fn in (lambda: None, Virtual().advance):
+        with pytest.raises(InvalidType, match="cannot be stored"):
+            path_of(fn)
+
+
+@pytest.mark.parametrize("value", [object(), (1, 2), {1: 2}, float("nan"), b"x"])
+def test_only_json_is_taken(store, value):
+    executor = running(store)
+    with pytest.raises(InvalidType, match="JSON"):
+        executor.options(key="k").after(1, stored_jobs.note, value)
+    assert store.jobs == {}
+    executor.stop()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no json",
+        "{}",
+        "[]",
+        '{"schema": 99}',
+        '{"schema": 1, "key": "k"}',
+    ],
+)
+def test_what_means_nothing_is_unknown(text):
+    with pytest.raises(UnknownJob):
+        read_entry(text)
+
+
+@pytest.mark.parametrize("path", ["no.such:thing", "stored_jobs:gone", "stored_jobs:RAN"])
+def test_functions_that_are_gone_are_unknown(path):
+    with pytest.raises(UnknownJob, match=path):
+        function_at(path)
+
+
+# -- life -------------------------------------------------------------------------------
+
+
+def test_job_is_stored_before_the_call_returns(store):
+    executor = running(store)
+    executor.options(key="k").after(HOUR, stored_jobs.note, 1)
+    assert [*store.jobs] == ["k"]
+    report = executor.stop()
+    assert (report.persisted, report.cancelled) == (1, 0)
+    assert balanced(report)
+    assert [*store.jobs] == ["k"]
+
+
+def test_job_that_ran_is_removed(store, ran):
+    executor = running(store)
+    assert executor.options(key="k").after(0.01, stored_jobs.note, 1).result(10) == 1
+    executor.stop()
+    assert store.jobs == {}
+    assert len(ran) == 1
+
+
+def test_cancelled_job_is_removed(store):
+    executor = running(store)
+    executor.options(key="k").after(HOUR, stored_jobs.note).cancel()
+    wait_for(lambda: store.jobs == {})
+    executor.stop()
+
+
+def test_job_goes_on_in_the_next_process(store, ran):
+    first = running(store)
+    first.options(key="k", urgency=0).after(0.2, stored_jobs.note, 1, two=2)
+    first.stop()
+    assert ran == []
+    second = running(store)
+    job = second.find("k")
+    assert job.result(10) == 1
+    assert ran == [((1,), {"two": 2})]
+    second.stop()
+    assert store.jobs == {}
+
+
+def test_job_that_was_due_meanwhile_runs_at_once(store, ran):
+    first = running(store)
+    first.options(key="k").at(time.time() + 0.05, stored_jobs.note)
+    first.stop()
+    time.sleep(0.1)
+    second = running(store)
+    wait_for(lambda: len(ran) == 1)
+    second.stop()
+
+
+@pytest.mark.parametrize("rhythm", [60.0, FixedDelay(60), Aligned(60)])
+def test_series_goes_on(store, rhythm):
+    first = Virtual(store=store)
+    first.service.options(key="k").every(rhythm, stored_jobs.note)
+    first.advance(150)
+    assert len(stored_jobs.RAN) == 2
+    report = first.service.stop()
+    assert (report.persisted, report.done) == (1, 2)
+
+    second = Virtual(store=store)
+    second.clock.advance(160)  # ten seconds later
+    second.service.stop()
+    second.service.start()
+    assert isinstance(second.service.find("k"), Series)
+    second.advance(10)
+    assert len(stored_jobs.RAN) == 2
+    second.advance(15)
+    assert len(stored_jobs.RAN) == 3  # in its rhythm
+    second.advance(60)
+    assert len(stored_jobs.RAN) == 4
+
+
+def test_cron_that_was_missed_runs_once(store):
+    first = Virtual(store=store)
+    first.service.options(key="k").cron("0 * * * *", stored_jobs.note)
+    first.advance(2 * HOUR)
+    before = len(stored_jobs.RAN)
+    assert before == 2
+    first.service.stop()
+
+    second = Virtual(store=store)
+    second.service.stop()
+    second.clock.advance(10 * HOUR)
+    second.service.start()
+    second.advance(1)
+    assert len(stored_jobs.RAN) == before + 1
+    assert second.service.find("k").missed == 7
+
+
+def test_same_key_replaces(store):
+    executor = running(store)
+    view = executor.options(key="k")
+    first = view.after(HOUR, stored_jobs.note, 1)
+    second = view.after(HOUR, stored_jobs.note, 2)
+    assert first.cancelled()
+    assert executor.find("k") is second
+    assert json.loads(store.jobs["k"])["args"] == [2]
+    report = executor.stop()
+    assert (report.cancelled, report.persisted) == (1, 1)
+    assert json.loads(store.jobs["k"])["args"] == [2]
+
+
+def test_unknown_jobs_are_kept_and_reported(store, caplog):
+    # APScheduler deletes them.
+    store.jobs["gone"] = json.dumps({"schema": 99})
+    executor = running(store)
+    executor.options(key="moved").after(HOUR, stored_jobs.note)
+    executor.stop()
+    text = store.jobs["moved"].replace("stored_jobs:note", "stored_jobs:not_any_more")
+    store.jobs["moved"] = text
+
+    executor = running(store)
+    assert {*executor.unknown_jobs()} == {"gone", "moved"}
+    assert "not_any_more" in executor.unknown_jobs()["moved"]
+    assert executor.stats().unknown == 2
+    assert "later version" in caplog.text
+    report = executor.stop()
+    assert {*report.unknown} == {"gone", "moved"}
+    assert store.jobs["moved"] == text
+    assert "gone" in store.jobs
+
+
+def test_unknown_job_can_be_forgotten(store):
+    store.jobs["gone"] = "?"
+    executor = running(store)
+    assert executor.forget("gone")
+    assert not executor.forget("never there")
+    executor.options(key="k").after(HOUR, stored_jobs.note)
+    assert executor.forget("k")
+    executor.stop()
+    assert store.jobs == {}
+
+
+def test_ends_are_written_in_groups(store):
+    executor = running(store)
+    jobs = [
+        executor.options(key=str(n)).after(0.05, stored_jobs.note) for n in range(200)
+    ]
+    for job in jobs:
+        job.result(10)
+    executor.stop()
+    assert store.jobs == {}
+    assert store.writes < 200 + 150
+
+
+def test_store_that_fails_refuses_the_job(store):
+    executor = running(store)
+
+    def broken(saved, removed):
+        raise OSError("disk full")
+
+    store.write = broken
+    with pytest.raises(OSError, match="disk full"):
+        executor.options(key="k").after(HOUR, stored_jobs.note)
+    assert executor.stats().submitted == 0
+    executor.stop()
+
+
+def test_store_that_fails_later_is_tried_again(store, caplog):
+    executor = running(store)
+    job = executor.options(key="k").after(0.01, stored_jobs.note)
+    real, failures = store.write, []
+
+    def broken(saved, removed):
+        failures.append(1)
+        if len(failures) < 2:
+            raise OSError("disk full")
+        real(saved, removed)
+
+    store.write = broken
+    job.result(10)
+    wait_for(lambda: store.jobs == {})
+    executor.stop()
+    assert "disk full" in caplog.text
+
+
+def test_key_needs_a_store():
+    with pytest.raises(InvalidValue, match="store"):
+        ExecutionService().options(key="k")
+
+
+def test_coroutines_cannot_be_stored(store):
+    async def main():
+        async with ExecutionService(store=store).aio as executor:
+            view = executor.options(key="k")
+            with pytest.raises(InvalidType, match="cannot be stored"):
+                await view.after(1, anyio.sleep, 1)
+            job = await view.after(0.01, stored_jobs.note, 5)
+            assert [*store.jobs] == ["k"]
+            assert await job == 1
+            await (await executor.options(key="s", max_runs=1).every(
+                0.01, stored_jobs.note
+            ))
+            await (await executor.options(key="c", max_runs=1).cron(
+                "* * * * * *", stored_jobs.note
+            ))
+
+    anyio.run(main)
+    assert store.jobs == {}
+
+
+@needs_fork
+def test_forked_child_leaves_the_store_alone(store):
+    executor = running(store)
+    executor.options(key="k").after(HOUR, stored_jobs.note)
+
+    def child():
+        assert executor.stats().submitted == 0
+        with pytest.raises(InvalidValue):
+            executor.options(key="other")
+        executor.stop()
+        assert [*store.jobs] == ["k"]
+
+    in_child(child)
+    executor.stop()
+
+
+def test_store_is_a_protocol(store):
+    known: JobStore = store
+    assert [*known.load()] == []
+    assert repr(store) == "<MemoryStore of 0 jobs>"
