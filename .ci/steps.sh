@@ -45,7 +45,12 @@ step_quick() {
 }
 
 step_mutex() {
-  venv mutex python3 -e '.[test]'
+  local python
+  if ! python=$(find_python 3.12); then
+    echo "no CPython 3.12 on this machine: python3 instead"
+    python=python3
+  fi
+  venv mutex "$python" -e '.[test]'
   CUP_FORCE_MUTEX=1 quick_tier
 }
 
