@@ -23,7 +23,18 @@ PARITY_EXCEPTIONS = {
     # A cancelled `async with` waits no longer than its grace.
     "ThreadPool": {"map", "shutdown", "exit_grace"},
     "PoolView": {"map"},
+    "ExecutionService": {"exit_grace"},  # as with pools
+    "ScheduledJob": {
+        *("lane", "due", "fn", "args", "kwargs", "context"),  # only executors make jobs
+        *("job", "cancels"),
+        # What the executor does to its job.
+        *("clock_was_set", "ring", "stop", "ticket", "vanish"),
+    },
+    "Series": {"series", "cancels"},
     "RWLock": {"over"},  # the face for threads is the lock itself
+    # `sync` is the barrier of a log, in both colours.
+    "Log": {"threads"},
+    "LogReader": {"threads"},
     "Job": {
         *("owner", "record", "job"),  # only the pool makes jobs
         # What `concurrent.futures` lets an executor do to a future.

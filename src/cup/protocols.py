@@ -25,6 +25,14 @@ from cup.services.heartbeat.api_net import (
     AsyncMonitorAPI,
     MonitorAPI,
 )
+from cup.services.serializer.api import (
+    AsyncLogAPI,
+    AsyncReaderAPI,
+    AsyncTicketAPI,
+    LogAPI,
+    ReaderAPI,
+    TicketAPI,
+)
 from cup.services.threadpool.api import AsyncThreadPoolAPI, ThreadPoolAPI
 from cup.thread.api import AsyncRWLockAPI, RWLockAPI
 
@@ -36,17 +44,23 @@ __all__ = [
     "AsyncGeneratorManAPI",
     "AsyncHeartbeatAPI",
     "AsyncIDGenerator",
+    "AsyncLogAPI",
     "AsyncMonitorAPI",
     "AsyncRWLockAPI",
+    "AsyncReaderAPI",
     "AsyncThreadPoolAPI",
+    "AsyncTicketAPI",
     "AsyncWorkerAPI",
     "BufferPoolAPI",
     "EventsAPI",
     "GeneratorManAPI",
     "HeartbeatAPI",
     "IDGenerator",
+    "LogAPI",
     "MonitorAPI",
     "RWLockAPI",
+    "ReaderAPI",
     "ThreadPoolAPI",
+    "TicketAPI",
     "WorkerAPI",
 ]

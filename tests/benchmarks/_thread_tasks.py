@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Release = Callable[[], Any]
     Maker = Callable[[], tuple[Acquire, Release]]
 
-MANY = 5_000
+MANY = 500
+CHUNKS = 10  # the best counts: others use the machine, too
 READERS = 5_000
 ANYIO = "anyio.Lock"
 FAST = "aiorwlock, fast"
@@ -78,12 +79,15 @@ def readers(report: Report, backend: str) -> dict[str, Maker]:
 async def pairs(make: Maker) -> float:
     """Return nanoseconds for acquiring and releasing once."""
     acquire, release = make()
-    rounds = itertools.repeat(None, MANY)
-    start = time.perf_counter()
-    for _ in rounds:
-        await acquire()
-        release()
-    return (time.perf_counter() - start) / MANY * 1e9
+    best = float("inf")
+    for _ in range(CHUNKS):
+        rounds = itertools.repeat(None, MANY)
+        start = time.perf_counter()
+        for _ in rounds:
+            await acquire()
+            release()
+        best = min(best, time.perf_counter() - start)
+    return best / MANY * 1e9
 
 
 def task_pairs(report: Report) -> Iterator[Row]:

@@ -86,7 +86,15 @@ def test_a_check_decides(environ, tmp_path):
     flag.touch()
     with Monitor("127.0.0.1:0", keys=KeyRing.from_env(), timeout=0.6) as monitor:
         events = monitor.events()
-        words = ["beat", "--name", "a", "--to", monitor.addresses[0], "--timeout", "0.6"]
+        words = [
+            "beat",
+            "--name",
+            "a",
+            "--to",
+            monitor.addresses[0],
+            "--timeout",
+            "0.6",
+        ]
         with running(*words, "--check", f"test -e {flag}", "--readings") as agent:
             assert events.get(20).kind == "joined"
             deadline = time.monotonic() + 20
@@ -100,7 +108,9 @@ def test_a_check_decides(environ, tmp_path):
 
 @pytest.mark.full
 def test_lines_and_an_end_by_time(environ, capsys):
-    assert main(["heartbeat", "monitor", "--listen", "127.0.0.1:0", "--for", "0.1"]) == 0
+    assert (
+        main(["heartbeat", "monitor", "--listen", "127.0.0.1:0", "--for", "0.1"]) == 0
+    )
     out = capsys.readouterr().out
     assert out.startswith("listening on 127.0.0.1:")
     assert out.endswith("0 alive, 0 lost, 0 beats\n")
@@ -162,7 +172,16 @@ def test_keys(tmp_path, capsys, monkeypatch):
     with Monitor("127.0.0.1:0", keys=ring, timeout=5) as monitor:
         events = monitor.events()
         place = monitor.addresses[0]
-        words = ["heartbeat", "beat", "--to", place, "--key-file", str(own), "--for", "0.2"]
+        words = [
+            "heartbeat",
+            "beat",
+            "--to",
+            place,
+            "--key-file",
+            str(own),
+            "--for",
+            "0.2",
+        ]
         assert main([*words, "--name", "db 1"]) == 0
         assert [events.get(5).kind for _ in range(2)] == ["joined", "left"]
         assert main([*words, "--name", "other"]) == 2

@@ -402,7 +402,7 @@ class LockMachine(RuleBasedStateMachine):
 
 
 LockMachine.TestCase.settings = settings(
-    max_examples=40 if os.environ.get("CUP_TIER") == "quick" else 200,
+    max_examples=40 if os.environ.get("CUP_TIER") == "quick" else 120,
     stateful_step_count=80,
     deadline=None,
     suppress_health_check=list(HealthCheck),

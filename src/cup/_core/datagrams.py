@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
     from .clock import Clock
 
-__all__ = ["Address", "DatagramDriver", "Datagrams", "parse_address", "resolve"]
+__all__ = [
+    "Address",
+    "DatagramDriver",
+    "Datagrams",
+    "parse_address",
+    "parse_addresses",
+    "resolve",
+]
 
 Address: TypeAlias = "tuple[str, int] | tuple[str, int, int, int]"
 """As sockets have it: host and port, and with IPv6 flow and scope."""
@@ -35,7 +42,27 @@ _DROPS: Final = 8  # which of its numbers: linux/sock_diag.h, SK_MEMINFO_DROPS
 _PORTS: Final = 65535
 
 
-def parse_address(text: str | tuple[str, int], port: int) -> tuple[str, int]:
+def parse_addresses(found: object, port: int) -> list[tuple[str, int]]:
+    """Read one or several addresses.
+
+    Args:
+        found: What `parse_address` takes, or a sequence of that.
+        port: The port, where none is given.
+
+    Raises:
+        InvalidType: If it is something else.
+        InvalidValue: If a port is none.
+    """
+    match found:
+        case str() | (str(), int()):
+            return [parse_address(found, port)]
+        case [*several]:
+            return [parse_address(each, port) for each in several]
+        case _:
+            raise InvalidType(f"an address is host:port or a pair, not {found!r}")
+
+
+def parse_address(text: object, port: int) -> tuple[str, int]:
     """Read `host`, `host:port`, `[v6]:port` or a pair.
 
     Args:
@@ -46,12 +73,13 @@ def parse_address(text: str | tuple[str, int], port: int) -> tuple[str, int]:
         InvalidType: If it is neither a text nor a pair.
         InvalidValue: If the port is none.
     """
-    if isinstance(text, tuple):
-        host, port = text
-    elif not hasattr(text, "rpartition"):
-        raise InvalidType(f"an address is host:port or a pair, not {text!r}")
-    else:
-        host, port = _split(text, port)
+    match text:
+        case str():
+            host, port = _split(text, port)
+        case (str(host), int(port)):
+            pass
+        case _:
+            raise InvalidType(f"an address is host:port or a pair, not {text!r}")
     if not 0 <= port <= _PORTS:
         raise InvalidValue(f"{port} is no port; give 0 to {_PORTS}")
     return host, port

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS: Final = ("demo", "cron", "id", "heartbeat", "doctor", "top")
+COMMANDS: Final = ("demo", "cron", "id", "heartbeat", "log", "doctor", "top", "wait")
 """The commands, as `cup --help` shows them."""
 
 USAGE_ERROR: Final = 2
@@ -104,8 +104,12 @@ def _load(name: str) -> Command:
             from . import _heartbeat as module
         case "id":
             from . import _id as module
+        case "log":
+            from . import _log as module
         case "top":
             from . import _top as module
+        case "wait":
+            from . import _wait as module
         case _:
             from . import demo as module
     return module

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from . import (
     _demo_buffers,
     _demo_generator,
+    _demo_heartbeat,
     _demo_thread,
     _demo_threadpool,
     _demo_together,
@@ -48,6 +49,7 @@ _FOR_THREADS: Final = (
     *_demo_thread.PARTS,
     *_demo_buffers.PARTS,
     *_demo_generator.PARTS,
+    *_demo_heartbeat.PARTS,
 )
 _TOGETHER: Final = (*_demo_together.PARTS,)
 
@@ -138,10 +140,11 @@ def _chapters(loops: tuple[str, ...]) -> Iterator[tuple[str, list[Part]]]:
     # Loads event loops.
     from ._demo_buffers_aio import PARTS as BUFFERS  # noqa: PLC0415
     from ._demo_generator_aio import PARTS as GENERATOR  # noqa: PLC0415
+    from ._demo_heartbeat_aio import PARTS as HEARTBEAT  # noqa: PLC0415
     from ._demo_thread_aio import PARTS as THREAD  # noqa: PLC0415
     from ._demo_threadpool_aio import PARTS as THREADPOOL  # noqa: PLC0415
 
-    for_tasks = (*THREADPOOL, *THREAD, *BUFFERS, *GENERATOR)
+    for_tasks = (*THREADPOOL, *THREAD, *BUFFERS, *GENERATOR, *HEARTBEAT)
     for loop in loops:
         yield loop, [part.on(loop) for part in for_tasks]
 

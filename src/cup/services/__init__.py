@@ -6,10 +6,10 @@ state machine, which never waits), `sync` and `aio` (two thin faces), `__init__`
 
 from typing import TYPE_CHECKING
 
-__all__ = ["buffers", "generator", "heartbeat", "threadpool"]
+__all__ = ["buffers", "generator", "heartbeat", "serializer", "threadpool"]
 
 if TYPE_CHECKING:
-    from . import buffers, generator, heartbeat, threadpool
+    from . import buffers, generator, heartbeat, serializer, threadpool
 else:
 
     def __getattr__(name: str) -> object:
@@ -21,6 +21,8 @@ else:
             import cup.services.generator as module
         elif name == "heartbeat":
             import cup.services.heartbeat as module
+        elif name == "serializer":
+            import cup.services.serializer as module
         elif name == "threadpool":
             import cup.services.threadpool as module
         else:

@@ -2,7 +2,8 @@
 
 An interrupt reaches Python code and the waits of this library. It cannot reach a thread
 inside of C code (a long `read`, `time.sleep`, a big computation in an extension): there
-it arrives when the C code returns.
+it arrives when the C code returns. Until then, CPython 3.11 stops at the next function
+of any thread that is traced, by a debugger or for coverage.
 
 Not here: how an interrupt is delivered (`cup._core.interrupt`).
 """

@@ -85,7 +85,7 @@ class HandExecutor(Executor):
 class Virtual:
     """An executor in virtual time, whose jobs run inline."""
 
-    def __init__(self, backend=None, **options):
+    def __init__(self, backend=None, *, start=True, **options):
         self.driver = VirtualDriver()
         self.clock = self.driver.clock
         self.reported = []
@@ -95,7 +95,8 @@ class Virtual:
             on_unhandled=lambda error, what: self.reported.append((error, what)),
             **options,
         )
-        self.service.start()
+        if start:
+            self.service.start()
 
     def advance(self, seconds):
         self.driver.advance(seconds)

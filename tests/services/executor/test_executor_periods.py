@@ -54,7 +54,9 @@ def test_all_is_what_limit_and_window_leave(first, missed, late, limit, window):
     period, start = 2.0, 100.0
     last = first + missed
     now = due_at(start, period, last) + late * period
-    chosen = made_up_for(CatchUp.all(limit, window), first, last, now, start, period)
+    chosen = made_up_for(
+        CatchUp.all(limit, window), first, last, now=now, start=start, period=period
+    )
     assert chosen.step == 1
     assert chosen.stop == last + 1
     assert chosen.start >= first
@@ -68,15 +70,21 @@ def test_all_is_what_limit_and_window_leave(first, missed, late, limit, window):
 @given(first=st.integers(0, 10**6), missed=st.integers(0, 10**6))
 def test_latest_is_one_run(first, missed):
     last = first + missed
-    chosen = made_up_for(CatchUp.latest(), first, last, last * 3.0 + 1, 0.0, 3.0)
+    chosen = made_up_for(
+        CatchUp.latest(), first, last, now=last * 3.0 + 1, start=0.0, period=3.0
+    )
     assert [*chosen] == [last]
 
 
 @pytest.mark.parametrize(("late", "runs"), [(0.0, 1), (1.0, 1), (1.1, 0), (2.9, 0)])
 def test_none_runs_what_is_on_time(late, runs):
-    chosen = made_up_for(CatchUp.none(), 4, 9, 27.0 + late, 0.0, 3.0)
+    chosen = made_up_for(
+        CatchUp.none(), 4, 9, now=27.0 + late, start=0.0, period=3.0
+    )
     assert len(chosen) == runs
-    assert made_up_for(CatchUp.none(grace=3), 4, 9, 29.9, 0.0, 3.0) == range(9, 10)
+    assert made_up_for(
+        CatchUp.none(grace=3), 4, 9, now=29.9, start=0.0, period=3.0
+    ) == range(9, 10)
 
 
 def test_ten_years_of_missed_seconds_cost_nothing():

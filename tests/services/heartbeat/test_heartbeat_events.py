@@ -83,7 +83,10 @@ def test_a_slow_reader_is_told_what_it_missed(service):
     snapshot = service.snapshot()
     service.refresh("y")
     rest = told(events)
-    assert [event.number for event in rest] == [overflow.number + 1, overflow.number + 2]
+    assert [event.number for event in rest] == [
+        overflow.number + 1,
+        overflow.number + 2,
+    ]
     known = {device.key for device in snapshot.devices}
     known |= {event.key for event in rest if event.number > snapshot.number}
     assert known == {*"bcdefxy"}

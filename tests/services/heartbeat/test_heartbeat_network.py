@@ -204,7 +204,10 @@ def test_a_beat_says_that_work_goes_on(caplog):
     assert agent.stats().skipped > 0
     works[0] = True
     world.run(2)
-    assert only(kinds(monitor), "lost", "recovered") == [("lost", "a"), ("recovered", "a")]
+    assert only(kinds(monitor), "lost", "recovered") == [
+        ("lost", "a"),
+        ("recovered", "a"),
+    ]
     with caplog.at_level(logging.CRITICAL, logger="cup.heartbeat"):
         works.clear()  # now the check raises
         world.run(10)
@@ -262,7 +265,10 @@ def test_the_monitors_clock_is_set(step):
     world.run(20)
     found = kinds(monitor)
     assert only(found, "lost", "recovered", "conflict") == []
-    assert only(found, "joined", "restarted") == [("joined", "new"), ("restarted", "a3")]
+    assert only(found, "joined", "restarted") == [
+        ("joined", "new"),
+        ("restarted", "a3"),
+    ]
     assert Counter(only(found, "clock skew")).most_common(1)[0][1] <= 2
     assert ("clock skew", "new") in found
     assert new.stats().beats
@@ -488,7 +494,9 @@ def test_many_deaths_are_doubted_and_then_believed(dead, held):
     assert len(only(found, "lost")) == (0 if held else dead)
     world.run(20)
     found += kinds(monitor)
-    assert Counter(only(found, "lost")) == Counter(("lost", f"a{n}") for n in range(dead))
+    assert Counter(only(found, "lost")) == Counter(
+        ("lost", f"a{n}") for n in range(dead)
+    )
 
 
 def test_a_few_are_believed_at_once():
@@ -592,7 +600,9 @@ def test_flapping_agents_get_more_time():
 
 def restart(world, monitor, path, **options):
     """Write the state, end, and begin anew with it."""
-    path.write_text("".join(dump(monitor.registry, monitor.hearing, world.clock.time())))
+    path.write_text(
+        "".join(dump(monitor.registry, monitor.hearing, world.clock.time()))
+    )
     world.stop(monitor)
     again = world.monitor(**options)
     load_into(path, again.registry, again.hearing, world.clock.time())
@@ -672,7 +682,9 @@ def test_a_large_state_is_taken_in_quickly(tmp_path):
 # Everything at once
 
 
-@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(n, marks=pytest.mark.full) for n in range(3, 8))])
+@pytest.mark.parametrize(
+    "seed", [1, 2, *(pytest.param(n, marks=pytest.mark.full) for n in range(3, 8))]
+)
 def test_a_stormy_week(seed):
     """Agents come, go, crash, freeze and return: the events tell exactly what happened.
 
@@ -683,7 +695,9 @@ def test_a_stormy_week(seed):
     monitor = world.monitor(mass_least=1000)
     living, dead, expected = {}, set(), Counter()
     for step in range(300):
-        act = rng.choice(["start", "start", "crash", "leave", "restart", "freeze", "wait"])
+        act = rng.choice(
+            ["start", "start", "crash", "leave", "restart", "freeze", "wait"]
+        )
         if act == "start" and len(living) < 30:
             name = f"a{rng.randrange(40)}"
             if name not in living:

@@ -116,7 +116,9 @@ def test_two_views_are_one(turned):
     two.refresh_many(["b", "c"])
     for view in (one, two, one):
         view.tick()
-    assert pairs(one) == pairs(two) == [("joined", "a"), ("joined", "b"), ("joined", "c")]
+    assert (
+        pairs(one) == pairs(two) == [("joined", "a"), ("joined", "b"), ("joined", "c")]
+    )
     turned.pass_time(3.1, [one, two], ["b"])
     found = pairs(one)
     assert sorted(found) == [("lost", "a"), ("lost", "c")]
@@ -319,7 +321,9 @@ def test_a_slow_reader_is_told_what_the_server_forgot(turned):
     one, two = turned.view(), turned.view()
     one.refresh_many([f"d{n}" for n in range(300)])
     one.tick()
-    turned.client.xtrim(f"{{cup:heartbeat:{turned.name}}}:events", maxlen=10, approximate=False)
+    turned.client.xtrim(
+        f"{{cup:heartbeat:{turned.name}}}:events", maxlen=10, approximate=False
+    )
     two.tick()
     events = told(two.seen)
     assert str(events[0].kind) == "overflow"

@@ -257,9 +257,7 @@ def test_room_is_bounded(clock):
 
 
 def test_what_is_kept_is_bounded(clock):
-    service = HeartbeatService(
-        5, keep_lost=True, max_kept=3, kept_for=100, clock=clock
-    )
+    service = HeartbeatService(5, keep_lost=True, max_kept=3, kept_for=100, clock=clock)
     for key in "abcde":
         service.refresh(key)
         clock.advance(0.1)

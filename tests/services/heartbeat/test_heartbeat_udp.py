@@ -188,7 +188,10 @@ def test_a_restart_of_both_is_warm(tmp_path):
         with agent_of(monitor, state=life, timeout=5):
             assert next_kinds(events, 1) == [("restarted", "a")]
             assert monitor.find("a").incarnation == first + 10**18 + 1
-    with Monitor(HERE, keys=RING) as monitor, pytest.raises(HeartbeatError, match="file"):
+    with (
+        Monitor(HERE, keys=RING) as monitor,
+        pytest.raises(HeartbeatError, match="file"),
+    ):
         monitor.save_state()
 
 

@@ -49,7 +49,13 @@ def test_a_packet_says_what_was_put_in(
 ):
     sealer = Sealer(RING.agent(name))
     data = sealer.seal(
-        kind, incarnation, sequence, millis, echo=echo, timeout=timeout, readings=readings
+        kind,
+        incarnation,
+        sequence,
+        millis,
+        echo=echo,
+        timeout=timeout,
+        readings=readings,
     )
     assert LEAST <= len(data) <= MOST
     packet = sealer.open(data)
@@ -160,7 +166,9 @@ def test_ten_million_hostile_packets():
     hostile = [*attackers_packets(3, 100_000, captured)]
     resident = None
     for turn in range(100):
-        batch = [(data, (f"10.{turn}.0.{n & 255}", 5)) for n, data in enumerate(hostile)]
+        batch = [
+            (data, (f"10.{turn}.0.{n & 255}", 5)) for n, data in enumerate(hostile)
+        ]
         monitor.hearing.hear(batch, now, wall)
         if turn == 10:
             resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -5,15 +5,17 @@ crash leaves of it must open, and must have every acknowledged record, no other 
 those that were sent, batches as a whole, and ids without a hole.
 """
 
+import contextlib
 import re
 import threading
 
-from cup.errors import LogError
+from cup.errors import LogError, WriteFailed
 from cup.services.serializer import BUFFERED, Log
 from cup.testing import CrashDisk
 
 OPTIONS = {"segment_bytes": 4096, "preallocate": False}
 PLACE = "/data/log"
+LIVES = []  # that were not ended
 
 
 class Survival(AssertionError):
@@ -39,37 +41,50 @@ class Life:
         self.log = self.open()
         self.count = 0
         self.errors = []
+        LIVES.append(self)
 
     def payload(self, size):
         self.count += 1
         return b"r%d:" % self.count + b"x" * size
 
+    def send(self, payloads, call):
+        """Note payloads, have them written, and note how that ended."""
+        for payload in payloads:
+            self.disk.note(("sent", payload))
+        try:
+            ids = call()
+        except WriteFailed:  # nothing of them is stored
+            for payload in payloads:
+                self.disk.note(("failed", payload))
+            raise
+        for number, payload in zip(ids, payloads, strict=True):
+            self.disk.note(("ack", number, payload))
+
     def append(self, size=50):
         payload = self.payload(size)
-        self.disk.note(("sent", payload))
-        self.disk.note(("ack", self.log.append(payload), payload))
+        self.send([payload], lambda: [self.log.append(payload)])
 
-    def buffer(self, size=50):
-        payload = self.payload(size)
+    def buffer(self):
+        payload = self.payload(50)
         self.disk.note(("sent", payload))
-        return self.log.append(payload, durability=BUFFERED), payload
+        self.log.append(payload, durability=BUFFERED)
 
     def buffer_and_sync(self, count):
-        written = [self.buffer() for _ in range(count)]
-        self.log.sync()
-        for number, payload in written:
-            self.disk.note(("ack", number, payload))
+        payloads = [self.payload(50) for _ in range(count)]
+
+        def call():
+            ids = [self.log.append(p, durability=BUFFERED) for p in payloads]
+            self.log.sync()
+            return ids
+
+        self.send(payloads, call)
 
     def batch(self, count, size=50):
         self.count += 1
         payloads = [
             b"b%d/%d/%d:" % (self.count, count, n) + b"y" * size for n in range(count)
         ]
-        for payload in payloads:
-            self.disk.note(("sent", payload))
-        ids = self.log.append_many(payloads)
-        for number, payload in zip(ids, payloads, strict=True):
-            self.disk.note(("ack", number, payload))
+        self.send(payloads, lambda: self.log.append_many(payloads))
 
     def purge(self, before):
         self.disk.note(("purging", before))
@@ -83,6 +98,11 @@ class Life:
     def reopen(self):
         self.log.close()
         self.log = self.open()
+
+    def end(self):
+        """Close the log, whatever has become of it."""
+        with contextlib.suppress(LogError):
+            self.log.close()
 
     def whole(self):
         """Do all that can be done, over several segments."""
@@ -146,6 +166,7 @@ class Told:
 
     def __init__(self, notes):
         self.sent = {n[1] for n in notes if n[0] == "sent"}
+        self.failed = {n[1] for n in notes if n[0] == "failed"}
         self.acked = {n[1]: n[2] for n in notes if n[0] == "ack"}
         self.purged = max((n[1] for n in notes if n[0] == "purging"), default=0)
         self.states = [None]  # the checkpoints that may be the latest
@@ -166,6 +187,7 @@ def check_records(records, log, told):
             require(there.get(number) == payload, "acknowledged and lost", number)
     payloads = [*there.values()]
     require({*payloads} <= told.sent, "never sent", {*payloads} - told.sent)
+    require(not {*payloads} & told.failed, "failed, and stored", told.failed)
     require(len({*payloads}) == len(payloads), "twice")
     batches = {}
     for payload in payloads:

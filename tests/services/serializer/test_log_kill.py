@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from cup.errors import LogLocked
-from cup.services.serializer import Log, LogReader
+from cup.services.serializer import Log, LogReader, verify
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 
@@ -87,8 +87,7 @@ def check(place, acked):
     for number, payload in acked.items():
         assert there[number] == payload
     assert len({*there.values()}) == len(there)
-    report = LogReader.open(place)
-    report.close()
+    assert verify(place).ok
 
 
 def live_and_die(place, program, rounds, seed, *args):

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 
+import anyio
 import pytest
 from pool_tools import (
     PATIENCE,
@@ -19,7 +20,7 @@ from pool_tools import (
 )
 
 from cup.errors import InvalidType, InvalidValue, JobCancelled, PoolClosed
-from cup.services.threadpool import PoolState, ThreadPool
+from cup.services.threadpool import AsyncThreadPool, PoolState, ThreadPool
 
 color = contextvars.ContextVar("color", default="none")
 
@@ -633,6 +634,25 @@ def test_one_worker_more_needs_a_running_pool():
         pool.add_1job(int)
         assert pool.get_stats()["thread_num"] == 2
     pool.stop()
+
+
+def test_who_enters_a_pool_need_not_start_it():
+    ran = threading.Event()
+    with ThreadPool(max_workers=1) as pool:
+        pool.post(ran.set)
+        assert ran.wait(PATIENCE)
+        pool.stop()
+        with pytest.raises(PoolClosed), pool:  # nor does that start it anew
+            pool.post(ran.set)
+
+
+async def test_which_tasks_enter_need_not_start_it():
+    ran = threading.Event()
+    async with AsyncThreadPool(max_workers=1) as pool:
+        await pool.post(ran.set)
+        with anyio.fail_after(PATIENCE):
+            while not ran.is_set():
+                await anyio.sleep(0.001)
 
 
 def test_the_pool_is_a_context_manager_that_finishes_its_work():

@@ -111,7 +111,9 @@ class Engine(Generic[T]):
         if last and not (more and self._timeout == 0):
             raise self.timed_out(now)
 
-        if not more and (rung or not self._armed or self._watch.polls(now)):
+        if rung or self._watch.polls(now):
+            self._armed = False  # until all of what there is to look at was looked at
+        if not more and not self._armed:
             self._armed = True
             if self._watch.renew(self._probe, now):
                 look.rung = False

@@ -95,19 +95,17 @@ class ExistsProbe(Probe[Path]):
         ):
             return
 
-        if not self._recursive:
-            watching.entries(trail.place, glob.matches_bytes)
-            return
-
+        hears = _every_name if self._recursive else glob.matches_bytes
         places = [trail.place]
         while places:
             place = places.pop()
-            watching.entries(place, _every_name)  # before it is read
-            places += [
-                entry.path
-                for entry in _scan(place)
-                if entry.is_dir(follow_symlinks=False)
-            ]
+            watching.entries(place, hears)  # before it is read
+            for entry in _scan(place):
+                if entry.is_symlink():
+                    if glob.matches(entry.name):
+                        follow(entry.path, watching)
+                elif self._recursive and entry.is_dir(follow_symlinks=False):
+                    places.append(entry.path)
 
     @override
     def check(self, look: Look) -> Verdict[Path]:

@@ -9,82 +9,51 @@ Not here: when jobs are due (`_core_timers`, `_core_plans`), how they run (crews
 from __future__ import annotations
 
 import logging
-import math
 import weakref
 from _thread import allocate_lock
-from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cup._core import fork, lifecycle
-from cup._core.clock import check_timeout
-from cup._core.line import Line
-from cup._core.wait import Ask, block
-from cup.errors import ExecutorClosed, InvalidType, InvalidValue
+from cup._core.wait import block
+from cup.errors import ExecutorClosed
 from cup.services.threadpool import PoolState, ThreadPool
 from cup.services.threadpool._core_limits import Limited
-from cup.services.threadpool._core_record import describe
 from cup.services.threadpool._core_report import report
-from cup.services.threadpool._core_stats import Tally
 from cup.services.threadpool._core_worker import worker_here
 
 from ._core_crew import PoolCrew
 from ._core_foreign import ForeignCrew
 from ._core_handle import Cancelled, DueJob, ScheduledJob
 from ._core_ledger import Ledger
+from ._core_moments import Moments
+from ._core_quiet import Quiet, QuietAsk
 from ._core_restore import begin_stored
 from ._core_run import Run
-from ._core_series import SeriesCore
-from ._core_stats import Count, Sum, gather, report_of
+from ._core_stats import Accounts, gather, report_of
 from ._core_timers import Timers
 from .api_values import ExecutorReport, ExecutorState, ExecutorStats
 
 if TYPE_CHECKING:
     from _thread import LockType
 
+    from cup._core.clock import WakefulClock
     from cup.services.threadpool._core import PoolCore
     from cup.services.threadpool._core_worker import Worker
 
-    from ._core_lane import Counts, Crew
+    from ._core_lane import Crew
+    from ._core_series import SeriesCore
     from ._core_settings import Settings
     from ._core_timers import Alarm
-    from .api_values import RunRecord
 
-__all__ = ["ExecutorCore", "QuietAsk"]
+__all__ = ["ExecutorCore"]
 
 _log = logging.getLogger("cup.executor")
 
 _cores: weakref.WeakSet[ExecutorCore] = weakref.WeakSet()
 
 
-class QuietAsk(Ask[None]):
-    """Asks for the moment when nothing is left to be handed to the pools."""
-
-    __slots__ = ()
-
-    what = "ExecutionService.stop"
-    value = None
-
-
-class Quiet(Line):
-    """Where callers wait for that moment."""
-
-    __slots__ = ("_core",)
-
-    def __init__(self, core: ExecutorCore) -> None:
-        super().__init__()
-        self._core = weakref.ref(core)
-
-    def take(self, _: Ask[Any], /) -> bool:
-        """Let the ask through when no more runs will be handed over."""
-        core = self._core()
-        return core is None or core.is_quiet()
-
-    def put_back(self, _: Ask[Any], /) -> None:
-        """Do nothing: passing takes nothing."""
-
-
-class ExecutorCore:
+class ExecutorCore(Accounts, Moments):
     """The state of one executor, from its making to its end.
 
     Attributes:
@@ -99,7 +68,7 @@ class ExecutorCore:
     def __init__(self, settings: Settings) -> None:
         self.settings: Settings = settings
         self.name: str = settings.name
-        self.clock = settings.source.clock
+        self.clock: WakefulClock = settings.source.clock
         self.made: dict[ScheduledJob[Any], DueJob[Any] | Cancelled] = {}
         self.series: dict[SeriesCore, None] = {}
         self.timers: Timers = Timers(self.clock)
@@ -112,7 +81,7 @@ class ExecutorCore:
             self.queued.core if settings.backend is None else None
         )
         self.quiet: Quiet = Quiet(self)
-        self._begin_accounts()
+        self.begin_accounts()
         self._renew()
         _cores.add(self)
         lifecycle.at_exit(lifecycle.Stage.EXECUTORS, self)
@@ -136,20 +105,6 @@ class ExecutorCore:
             self, settings.backend, settings.backend_workers, settings.on_broken
         )
         return [foreign, foreign]
-
-    def _begin_accounts(self) -> None:
-        self.submitted: Count = Count()
-        self.cancelled: Count = Count()
-        self.refused: Tally = Tally()
-        self.persisted: Tally = Tally()
-        self.series_done: Tally = Tally()
-        self.series_failed: Tally = Tally()
-        self.past_done: Sum = Sum()
-        self.past_failed: Sum = Sum()
-        self.cancelled_elsewhere: Sum = Sum()
-        self.persisted_instead: Sum = Sum()
-        self.skipped: Sum = Sum()
-        self.missed: Sum = Sum()
 
     def _renew(self) -> None:
         self._life: LockType = allocate_lock()
@@ -199,12 +154,6 @@ class ExecutorCore:
             self.refused.add()
             raise ExecutorClosed(f"executor {self.name!r} was stopped meanwhile")
 
-    def take_over(self, counts: Counts) -> None:
-        """Add what a crew has counted that is no more."""
-        self.past_done.add(counts.done)
-        self.past_failed.add(counts.failed)
-        self.cancelled_elsewhere.add(counts.cancelled)
-
     def begin_series(self, series: SeriesCore, due: float | None = None) -> None:
         """Take a new series; its first run may be due at a given moment."""
         self.submitted.add()
@@ -214,38 +163,6 @@ class ExecutorCore:
             series.stop()
 
     # -- what jobs ask -------------------------------------------------------------
-
-    def due_in(self, delay: float, *, by_wall: bool) -> float:
-        """Return the moment in so many seconds, by one of the clocks.
-
-        Raises:
-            InvalidValue: If the delay is NaN or infinite.
-            InvalidType: If it is not a number.
-        """
-        if delay is None:
-            raise InvalidType("a delay is a number of seconds, not None")
-
-        seconds = check_timeout(delay, "delay")
-        if seconds is None:
-            raise InvalidValue(f"delay={delay!r} never ends; use a number of seconds")
-
-        return seconds + (self.clock.time() if by_wall else self.clock.monotonic())
-
-    def wall_of(self, due: float, *, by_wall: bool) -> float:
-        """Return what the wall clock shows at a moment of one of the clocks."""
-        if by_wall:
-            return due
-
-        return self.clock.time() + (due - self.clock.monotonic())
-
-    def moment_of(self, due: float, *, by_wall: bool) -> datetime:
-        """Return a moment of one of the clocks as a datetime in UTC."""
-        wall = self.wall_of(due, by_wall=by_wall)
-        latest = datetime.max.replace(tzinfo=timezone.utc)
-        try:
-            return datetime.fromtimestamp(wall, timezone.utc)
-        except (OverflowError, ValueError, OSError):
-            return latest
 
     def set_alarm(self, alarm: Alarm, due: float, *, by_wall: bool) -> None:
         """Set an alarm of something that was taken before."""
@@ -353,7 +270,7 @@ class ExecutorCore:
         return list(dict.fromkeys(self.crews))
 
     def enter_stop(self) -> Worker | None:
-        """Return the worker of these pools that the calling thread is, None if none.
+        """Return the worker of these pools that the caller is; None if it is none.
 
         A stop inside of a job waits for everything but that job: the others do not
         wait for it either, and runs of its series that wait for its end are left out.
@@ -392,16 +309,17 @@ class ExecutorCore:
 
     def report_overstay(self) -> None:
         """Tell that jobs run on after the grace of an `async with`."""
-        names = ", ".join(self.make_report().still_running)
-        _log.warning("executor %r was left while jobs still run: %s", self.name, names)
+        running = ", ".join(self.make_report().still_running)
+        _log.warning("executor %r was left while jobs run: %s", self.name, running)
 
     def end_at_exit(self) -> None:
         """End with the interpreter: what is due runs, what is not is cancelled."""
-        jobs = self.timers.pending() - len(self.series)
+        kept = 0 if self.ledger is None else len(self.ledger.handles)
+        jobs = self.timers.pending() - len(self.series) - kept
         if jobs > 0:
             _log.warning(
-                "executor %r ends with the interpreter: %d jobs whose time has not come "
-                "are cancelled; stop it, or wait for them",
+                "executor %r ends with the interpreter: %d jobs whose time has not "
+                "come are cancelled; stop it, or wait for them",
                 self.name,
                 jobs,
             )
@@ -428,7 +346,7 @@ class ExecutorCore:
         self.made.clear()
         self.ledger = None  # the store is the parent's
         self.quiet = Quiet(self)
-        self._begin_accounts()
+        self.begin_accounts()
         self._renew()
         if was is ExecutorState.RUNNING:
             self.started = self.plain = True
@@ -449,14 +367,7 @@ class ExecutorCore:
 
     def make_report(self) -> ExecutorReport:
         """Say what became of everything."""
-        running = [
-            describe(sink)
-            for pool in self.pools()
-            for core in [pool.core]
-            for sink in (*list(core.running.values()), *list(core.overdue.values()))
-        ]
-        running += [label for crew in self.each_crew() for label in crew.labels()]
-        return report_of(self, tuple(running))
+        return report_of(self)
 
 
 def _vanish_all() -> None:

@@ -51,6 +51,7 @@ H = TypeVar("H", bound="Handle[Any]")
 
 _URGENCIES = {urgency.value: urgency for urgency in Urgency}
 _DEFAULTS = JobOptions()
+_USUAL = 1e15  # seconds; what is beyond is looked at more closely
 
 
 class Hold:
@@ -197,7 +198,7 @@ class Face:
 
         if not stamp[0]:
             fork.generation()  # an unhooked fork: this renews every executor
-        if type(delay) is not float or not 0.0 < delay < 1e15:
+        if type(delay) is not float or not 0.0 < delay < _USUAL:
             due = core.due_in(delay, by_wall=False)
         else:
             due = self._now() + delay

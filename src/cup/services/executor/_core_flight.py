@@ -6,12 +6,19 @@ import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from cup.errors import QueueTimeout, RunTimeout
 from cup.services.threadpool import ThreadPool
 
 if TYPE_CHECKING:
     from cup.services.threadpool._core_record import Sink
 
-__all__ = ["Flight", "shares_memory", "workers_of"]
+__all__ = [
+    "Flight",
+    "late_in_queue",
+    "late_in_run",
+    "shares_memory",
+    "workers_of",
+]
 
 
 class Flight:
@@ -35,6 +42,24 @@ class Flight:
         except IndexError:
             return False
         return True
+
+
+def late_in_queue(name: str, timeout: float) -> QueueTimeout:
+    """Return the error of a job that was not handed over in time."""
+    return QueueTimeout(
+        f"the job was not started within its queue_timeout of {timeout} s; the backend "
+        f"of executor {name!r} is too busy",
+        timeout=timeout,
+    )
+
+
+def late_in_run(timeout: float | None) -> RunTimeout:
+    """Return the error of a job that the executor has for too long."""
+    return RunTimeout(
+        f"the job has not ended within its run_timeout of {timeout} s; nothing reaches "
+        "into a foreign worker: it goes on, and its result will be dropped",
+        timeout=timeout,
+    )
 
 
 def shares_memory(executor: Executor | None) -> bool:

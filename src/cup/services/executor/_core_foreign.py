@@ -21,11 +21,17 @@ from typing import TYPE_CHECKING, Any
 from cup._core import timekeeper
 from cup._core.lifecycle import Stage
 from cup._core.program import Program
-from cup.errors import InvalidType, JobCancelled, QueueTimeout, RunTimeout
+from cup.errors import InvalidType, JobCancelled
 from cup.services.threadpool._core_queue import JobQueue
 from cup.services.threadpool._core_record import claim, is_claimed, take_to_run
 
-from ._core_flight import Flight, shares_memory, workers_of
+from ._core_flight import (
+    Flight,
+    late_in_queue,
+    late_in_run,
+    shares_memory,
+    workers_of,
+)
 from ._core_lane import Counts
 from ._core_remote import call_here, call_there, unpack
 from ._core_stats import Count
@@ -101,9 +107,9 @@ class ForeignCrew(Program):
         self._timeouts: dict[int, float] = {}
         self._numbers = itertools.count()
         self._closing = False
-        self._begin_accounts()
         self._seat: ProgramSeat | None = None
         self.is_local: bool = shares_memory(self._executor)
+        self._begin_accounts()
 
     def _begin_accounts(self) -> None:
         self._done = Count()
@@ -224,13 +230,7 @@ class ForeignCrew(Program):
             return
 
         self.withdrew(sink)
-        sink.fail(
-            QueueTimeout(
-                f"the job was not started within its queue_timeout of {timeout} s; "
-                f"the backend of executor {self._core.name!r} is too busy",
-                timeout=timeout,
-            )
-        )
+        sink.fail(late_in_queue(self._core.name, timeout))
 
     # -- the program ---------------------------------------------------------------
 
@@ -307,7 +307,8 @@ class ForeignCrew(Program):
         """Hand a job over; this may block."""
         executor = self._executor
         if executor is None:
-            self._lost(flight, None, RuntimeError("the executor is gone"))
+            self._again.append(flight)  # it broke meanwhile
+            self._nudge()
             return
 
         context, fn, args, kwargs = flight.call
@@ -335,21 +336,13 @@ class ForeignCrew(Program):
 
         future.cancel()
         self._failed.add()
-        timeout = flight.timeout
-        self._tell(
-            flight.sink.fail,
-            RunTimeout(
-                f"the job has not ended within its run_timeout of {timeout} s; nothing "
-                "reaches into a foreign worker: it goes on, and its result will be "
-                "dropped",
-                timeout=timeout,
-            ),
-        )
+        self._tell(flight.sink.fail, late_in_run(flight.timeout))
 
     def _landed(self, flight: Flight, executor: Executor, future: Future[Any]) -> None:
         """Take what came of a job; called by the executor."""
         if future.cancelled():
-            self._cancel(flight)
+            cancelled = JobCancelled("the job was cancelled in its executor")
+            self._end(flight, self._failed, flight.sink.fail, cancelled)
             return
 
         error = future.exception()
@@ -366,13 +359,7 @@ class ForeignCrew(Program):
 
         self._end(flight, self._done, flight.sink.succeed, value)
 
-    def _cancel(self, flight: Flight) -> None:
-        error = JobCancelled("the job was cancelled in its executor")
-        self._end(flight, self._failed, flight.sink.fail, error)
-
-    def _lost(
-        self, flight: Flight, executor: Executor | None, error: BaseException
-    ) -> None:
+    def _lost(self, flight: Flight, executor: Executor, error: BaseException) -> None:
         """Take it that a job failed outside of its function, or that it raised."""
         if isinstance(error, BrokenExecutor) and self._make is not None:
             if executor is self._executor:

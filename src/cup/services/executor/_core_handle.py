@@ -205,7 +205,7 @@ class ScheduledJob(Handle[T]):
     ticket: int
     """Its entry among the timers; not for users."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made a million times, keywords would cost
         self,
         lane: Lane,
         due: float,

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from cup.services.threadpool._core_record import claim
 
 from ._core_timers import BATCH
-from .api_values import JobOptions
 
 if TYPE_CHECKING:
     from cup._core.interrupt import Interrupt
     from cup.services.threadpool._core_record import Record, Sink
 
     from ._core import ExecutorCore
+    from .api_values import JobOptions
 
 __all__ = ["Counts", "Crew", "Lane", "Stage"]
 

@@ -27,8 +27,7 @@ class Lateness:
         bucket = int(seconds * 1e6).bit_length()
         self._counts[bucket if bucket < _BUCKETS else -1] += 1
         self._total += seconds
-        if seconds > self._longest:
-            self._longest = seconds
+        self._longest = max(self._longest, seconds)
 
     def read(self) -> TimerLateness:
         """Return the figures."""

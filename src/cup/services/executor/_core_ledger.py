@@ -20,12 +20,12 @@ from cup._core import lifecycle
 from cup._core.program import Program
 from cup.errors import UnknownJob
 
-from ._core_handle import Handle
 from ._core_stored import function_at, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._core_handle import Handle
     from ._core_stored import Entry
     from .api import JobStore, ProgramSeat
 

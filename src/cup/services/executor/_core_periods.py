@@ -55,7 +55,13 @@ def index_after(start: float, period: float, now: float) -> int:
 
 
 def made_up_for(
-    catch_up: CatchUp, first: int, last: int, now: float, start: float, period: float
+    catch_up: CatchUp,
+    first: int,
+    last: int,
+    *,
+    now: float,
+    start: float,
+    period: float,
 ) -> range:
     """Choose the runs to start now among those that are due.
 

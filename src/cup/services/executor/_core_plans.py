@@ -7,7 +7,6 @@ clock shows, and answers with the runs to start now and the next time to look.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -17,6 +16,8 @@ from ._core_periods import check_period, due_at, index_after, index_at, made_up_
 from .api_values import Aligned, FixedDelay, FixedRate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from .api_values import CatchUp
 
 __all__ = [
@@ -33,7 +34,7 @@ __all__ = [
 RhythmLike = float | FixedRate | FixedDelay | Aligned
 
 FAR: Final = 3 * 3600.0
-"""A clock set by as much is believed: nothing is made up for, nothing waits (cron(8))."""
+"""A clock set by as much is believed: nothing is made up for, or waits (cron(8))."""
 
 _COUNTED: Final = 1000  # missed runs of a calendar are counted up to here
 
@@ -110,7 +111,7 @@ class RatePlan:
             return Firing((due,), self._next_after(now), 0)
 
         last = max(first, index_at(start, period, now))
-        chosen = made_up_for(catch_up, first, last, now, start, period)
+        chosen = made_up_for(catch_up, first, last, now=now, start=start, period=period)
         return Firing(
             (due_at(start, period, index) for index in chosen),
             due_at(start, period, last + 1),

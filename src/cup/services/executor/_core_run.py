@@ -51,7 +51,7 @@ class Run:
 
     def begin(self) -> None:
         """Note that the run starts now."""
-        self.started = self.series.wall_time()
+        self.started = self.series.core.clock.time()
 
     def succeed(self, value: Any, /) -> None:
         """Take what the function returned."""

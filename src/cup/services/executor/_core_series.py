@@ -11,7 +11,6 @@ Not here: when runs are due (`_core_plans`), what users see of it (`_core_handle
 from __future__ import annotations
 
 import random
-from _thread import allocate_lock
 from collections import deque
 from contextvars import Context
 from functools import partial
@@ -22,10 +21,10 @@ from cup.errors import JobInterrupted
 from cup.services.threadpool._core_record import claim
 
 from ._core_handle import DueJob
-from ._core_lane import Lane, Stage
 from ._core_overlap import Overlapping
 from ._core_periods import delayed_by
 from ._core_run import Run
+from ._core_series_stage import Notes, SeriesStage
 from ._core_timers import UNARMED
 from .api_values import RunOutcome, RunRecord
 
@@ -34,8 +33,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cup._core.interrupt import Interrupt
-    from cup.services.threadpool._core_record import Record, Sink
 
+    from ._core import ExecutorCore
+    from ._core_lane import Lane
     from ._core_plans import Plan
 
 __all__ = ["SeriesCore"]
@@ -43,40 +43,11 @@ __all__ = ["SeriesCore"]
 Call = tuple["Callable[..., Any]", tuple[Any, ...], dict[str, Any], "Context | None"]
 
 
-class SeriesStage(Stage):
-    """The owner of the future of a series."""
-
-    __slots__ = ("_series",)
-
-    def __init__(self, lane: Lane, series: SeriesCore) -> None:
-        super().__init__(lane)
-        self._series = series
-
-    def withdrew(self, _: Sink) -> None:
-        """End the series: its future was cancelled."""
-        self._lane.core.cancelled.add()
-        self._series.end()
-
-    def interrupt(self, _: Sink, interrupt: Interrupt) -> bool:
-        """Interrupt the runs that run now."""
-        return self._series.interrupt(interrupt)
-
-    def run_here(self, _: Record) -> bool:
-        """Do nothing: a series is no call."""
-        return False
-
-    def may_starve(self, _: Record) -> bool:
-        """Tell that no worker runs a series itself."""
-        return False
-
-    def relieve(self) -> None:
-        """Do nothing: what is told of the end of a series is told by its crew."""
-
-
 class SeriesCore:
     """The state of one series.
 
     Attributes:
+        core: The executor.
         ticket: Its entry among the timers.
         name: What it is called in reports.
         history: Its last runs that are over, the oldest first.
@@ -93,7 +64,7 @@ class SeriesCore:
 
     def __init__(self, lane: Lane, plan: Plan, name: str, call: Call) -> None:
         self._lane = lane
-        self._core = lane.core
+        self.core: ExecutorCore = lane.core
         self._options = lane.options
         self._plan = plan
         self._call: Call | None = call
@@ -114,72 +85,72 @@ class SeriesCore:
         self._last_run = False  # no alarm is set any more
         self._over = False  # nothing runs any more but what runs already
         self._runs = Overlapping(self._options.overlap)
-        self._notes: deque[Callable[[], object]] = deque()
-        self._busy = allocate_lock()
+        self._notes = Notes(self._report)
 
     # -- what happens to it; never waits -------------------------------------------
 
     def begin(self, due: float | None = None) -> None:
         """Set the first alarm: by the plan, or for a given moment of its clock."""
-        self._post(self._plan_first if due is None else partial(self._move, due))
+        self._notes.leave(self._plan_first if due is None else partial(self._move, due))
 
     def ring(self) -> None:
         """Start what is due; called on the timers' thread."""
-        self._post(self._rang)
+        self._notes.leave(self._rang)
 
     def run_ended(
         self, run: Run, outcome: RunOutcome, value: Any, error: BaseException | None
     ) -> None:
         """Take it that a run is over."""
-        self._post(partial(self._ended, run, outcome, value, error))
+        self._notes.leave(partial(self._ended, run, outcome, value, error))
 
     def clock_was_set(self, by: float, /) -> None:
         """Take it that the wall clock was set."""
-        self._post(partial(self._clock_set, by))
+        self._notes.leave(partial(self._clock_set, by))
 
     def end(self) -> None:
         """Start nothing any more."""
         self._over = self._last_run = True
-        self._post(self._give_up)
+        self._notes.leave(self._give_up)
 
     def stop(self) -> None:
         """End as cancelled: the executor stops. What is due already still runs."""
-        kept = self._core.keep(self._options.key)
+        kept = self.core.keep(self._options.key)
         if claim(self.job.record) is not None:
-            (self._core.persisted if kept else self._core.cancelled).add()
+            (self.core.persisted if kept else self.core.cancelled).add()
             self.job.drop()
         self._last_run = True
-        self._post(self._close)
+        self._notes.leave(self._close)
 
     def drop_waiting(self) -> None:
         """Leave out the runs that wait for the end of others."""
-        self._post(self._leave_out_waiting)
+        self._notes.leave(self._leave_out_waiting)
 
     def pause(self) -> None:
         """Have no run due until `resume`."""
-        self._post(self._pause)
+        self._notes.leave(self._pause)
 
     def resume(self) -> None:
         """Go on with the first run that is due from now on."""
-        self._post(self._resume)
+        self._notes.leave(self._resume)
 
     def run_now(self) -> None:
         """Have one run due now, besides the others."""
-        self._post(self._run_now)
+        self._notes.leave(self._run_now)
 
     def reschedule(self, delay: float) -> bool:
         """Have the next run due in so many seconds; False if it has ended."""
-        due = self._core.due_in(delay, by_wall=self._plan.by_wall)
+        due = self.core.due_in(delay, by_wall=self._plan.by_wall)
         if self.job.done():
             return False
 
-        self._post(partial(self._move, due))
+        self._notes.leave(partial(self._move, due))
         return True
 
     def interrupt(self, interrupt: Interrupt) -> bool:
         """Interrupt what runs; False if nothing does."""
         crew = self._lane.crew
-        return any([crew.interrupt(run, interrupt) for run in self._runs.active_now()])
+        reached = [crew.interrupt(run, interrupt) for run in self._runs.active_now()]
+        return any(reached)
 
     def is_running(self) -> bool:
         """Tell whether a run was started and has not ended."""
@@ -187,7 +158,7 @@ class SeriesCore:
 
     def waits(self) -> bool:
         """Tell whether runs are due that wait for the end of others."""
-        return bool(self._notes) or self._runs.waits()
+        return len(self._notes) > 0 or self._runs.waits()
 
     def next_run(self) -> datetime | None:
         """Return when the next run is due."""
@@ -195,54 +166,28 @@ class SeriesCore:
         if due is None or self.ticket == UNARMED:
             return None
 
-        return self._core.moment_of(due, by_wall=self._plan.by_wall)
-
-    def wall_time(self) -> float:
-        """Return the time as people read it."""
-        return self._core.clock.time()
+        return self.core.moment_of(due, by_wall=self._plan.by_wall)
 
     def vanish(self) -> None:
         """Forget everything, in a forked child."""
-        self._notes.clear()
-        self._busy = allocate_lock()
+        self._notes.renew()
         self._over = self._last_run = True
         self.ticket = UNARMED
         self._runs = Overlapping(self._options.overlap)
         self.job.record.clear()
         self.job.vanish()
 
-    # -- notes ---------------------------------------------------------------------
-
-    def _post(self, note: Callable[[], object]) -> None:
-        self._notes.append(note)
-        # Left first, looked at second: who holds the series sees the note, or we may.
-        while self._notes and self._busy.acquire(blocking=False):
-            try:
-                self._work_off()
-            finally:
-                self._busy.release()
-
-    def _work_off(self) -> None:
-        while self._notes:
-            try:
-                note = self._notes.popleft()
-            except IndexError:
-                return
-
-            try:
-                note()
-            except Exception as error:  # noqa: BLE001 - the others are worked off, too
-                self._core.report(error, f"series {self.name!r} failed")
-
     # -- what notes do; one at a time ----------------------------------------------
 
+    def _report(self, error: BaseException) -> None:
+        self.core.report(error, f"series {self.name!r} failed")
+
     def _now(self) -> float:
-        clock = self._core.clock
+        clock = self.core.clock
         return clock.time() if self._plan.by_wall else clock.monotonic()
 
     def _plan_first(self) -> None:
-        self._set(self._plan.begin(self._now()))
-        self._finish_if_idle()
+        self._move(self._plan.begin(self._now()))
 
     def _set(self, due: float | None) -> None:
         """Set the alarm for the next run, if there is to be one."""
@@ -256,18 +201,18 @@ class SeriesCore:
         later = delayed_by(options.jitter, room, self.name, random.random)
         if self.ticket != UNARMED:
             self._lane.dropped()
-        self._core.set_alarm(self, due + later, by_wall=self._plan.by_wall)
+        self.core.set_alarm(self, due + later, by_wall=self._plan.by_wall)
 
     def _is_late(self, due: float) -> bool:
         until = self._options.until
         if until is None:
             return False
 
-        return self._core.wall_of(due, by_wall=self._plan.by_wall) > until
+        return self.core.wall_of(due, by_wall=self._plan.by_wall) > until
 
     def _disarm(self) -> None:
         self.due = None
-        if self.ticket != UNARMED and self._core.timers.take(self):
+        if self.ticket != UNARMED and self.core.timers.take(self):
             self._lane.dropped()
 
     def _close(self) -> None:
@@ -280,7 +225,8 @@ class SeriesCore:
             return
 
         firing = self._plan.fire(due, self._now(), self._options.catch_up)
-        self._count_missed(firing.missed)
+        self.missed += firing.missed
+        self.core.missed.add(firing.missed)
         runs = iter(firing.runs)
         first = list(islice(runs, 2))
         if len(first) > 1:
@@ -338,7 +284,7 @@ class SeriesCore:
             run.record = [fn, context, args, kwargs, run]
         self._runs.started(run)
         self.started += 1
-        self._core.submitted.add()
+        self.core.submitted.add()
         if not self._may_start():
             self._last_run = True
             self._disarm()
@@ -350,9 +296,9 @@ class SeriesCore:
     ) -> None:
         self._runs.ended(run)
         record = RunRecord(
-            due=self._core.wall_of(run.due, by_wall=self._plan.by_wall),
+            due=self.core.wall_of(run.due, by_wall=self._plan.by_wall),
             started=run.started,
-            ended=self._core.clock.time(),
+            ended=self.core.clock.time(),
             outcome=outcome,
             error=error,
         )
@@ -362,9 +308,9 @@ class SeriesCore:
             self.last = value
         elif outcome is RunOutcome.FAILED and error is not None:
             self.failures += 1
-            self._core.report(error, f"a run of series {self.name!r} failed")
+            self.core.report(error, f"a run of series {self.name!r} failed")
         self._tell(record)
-        ledger = self._core.ledger
+        ledger = self.core.ledger
         if ledger is not None and self._options.key is not None:
             ledger.ran(self._options.key, record.due)
         if self.failures and self.failures == self._options.stop_after_failures:
@@ -379,7 +325,7 @@ class SeriesCore:
             try:
                 callback(record)
             except Exception as error:  # noqa: BLE001 - it is a user's
-                self._core.report(error, f"a callback of series {self.name!r} failed")
+                self.core.report(error, f"a callback of series {self.name!r} failed")
 
     def _end_by(self, error: BaseException | None) -> None:
         self._over = self._last_run = True
@@ -392,10 +338,9 @@ class SeriesCore:
         if due is not None and self.ticket != UNARMED and not self._last_run:
             planned = self._plan.after_step(due, by, self._now())
             if planned != due:
-                self._set(planned)
-                self._finish_if_idle()
+                self._move(planned)
 
-    def _move(self, due: float) -> None:
+    def _move(self, due: float | None) -> None:
         self._set(due)
         self._finish_if_idle()
 
@@ -418,9 +363,9 @@ class SeriesCore:
     def _give_up(self) -> None:
         self._disarm()
         self._leave_out_waiting()
-        self._core.something_ended()
+        self.core.something_ended()
         if not self._runs.is_busy():
-            self._core.forget(self)
+            self.core.forget(self)
             self._call = None
 
     def _finish_if_idle(self) -> None:
@@ -434,8 +379,8 @@ class SeriesCore:
     def _finish(self, error: BaseException | None) -> None:
         self._over = self._last_run = True
         self._end_job(error)
-        self._core.forget(self)
-        self._core.something_ended()
+        self.core.forget(self)
+        self.core.something_ended()
         if not self._runs.is_busy():
             self._call = None
 
@@ -445,18 +390,12 @@ class SeriesCore:
             return  # it was cancelled
 
         if error is None:
-            self._core.series_done.add()
+            self.core.series_done.add()
             job.succeed(self.last)
         else:
-            self._core.series_failed.add()
+            self.core.series_failed.add()
             job.fail(error)
-
-    def _count_missed(self, runs: int) -> None:
-        self.missed += runs
-        if runs:
-            self._core.missed.add(runs)
 
     def _count_skipped(self, runs: int) -> None:
         self.skipped += runs
-        if runs:
-            self._core.skipped.add(runs)
+        self.core.skipped.add(runs)

@@ -37,17 +37,17 @@ class Series(Handle[T]):
 
     @property
     def future(self) -> Job[T]:
-        """The end of the series as a `concurrent.futures.Future`."""
+        """The job as a `concurrent.futures.Future`, for `wait` and `as_completed`."""
         return self._series.job
 
     @property
     def name(self) -> str:
-        """What the series is called: its option `name`, or its function."""
+        """What the job is called in reports: its option `name`, or its function."""
         return self._series.name
 
     @property
     def next_run(self) -> datetime | None:
-        """When the next run is due (an aware datetime in UTC); None if none is."""
+        """When it is due (an aware datetime in UTC); None if it waits for no time."""
         return self._series.next_run()
 
     @property
@@ -84,7 +84,9 @@ class Series(Handle[T]):
         return self._series.paused
 
     def cancel(self) -> bool:
-        """End the series: no further run starts.
+        """Keep the job from starting.
+
+        No further run starts: the series ends.
 
         Never blocks; may be called from signal handlers and finalizers, and inside of
         a run. A run that has started goes on to its end.
@@ -95,7 +97,9 @@ class Series(Handle[T]):
         return self._series.job.cancel()
 
     def reschedule(self, delay: float) -> bool:
-        """Have the next run due in so many seconds; the plan goes on after it.
+        """Have the job due in so many seconds from now, instead of at its time.
+
+        That is the next run; the plan goes on after it.
 
         Args:
             delay: Seconds; zero or less means now.
@@ -113,7 +117,7 @@ class Series(Handle[T]):
         self._series.pause()
 
     def resume(self) -> None:
-        """Go on after `pause`; what would have been due meanwhile is not made up for."""
+        """Go on after `pause`; what was due meanwhile is not made up for."""
         self._series.resume()
 
     def run_now(self) -> None:
@@ -121,7 +125,7 @@ class Series(Handle[T]):
         self._series.run_now()
 
     def running(self) -> bool:
-        """Tell whether a run has started and not ended."""
+        """Tell whether the job has started and not ended."""
         return self._series.is_running()
 
     def add_run_callback(self, fn: Callable[[RunRecord], object]) -> None:
@@ -132,7 +136,7 @@ class Series(Handle[T]):
         self._series.on_run.append(fn)
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
-        """Have `fn(future)` called at the end of the series."""
+        """Have `fn(future)` called at the end, in a worker; at once if it has ended."""
         self._series.job.add_done_callback(fn)
 
     def __repr__(self) -> str:

@@ -6,14 +6,18 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
+from cup.services.threadpool._core_record import describe
+from cup.services.threadpool._core_stats import Tally
+
 from .api_values import ExecutorReport, ExecutorStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._core import ExecutorCore
+    from ._core_lane import Counts
 
-__all__ = ["Count", "Sum", "gather", "report_of"]
+__all__ = ["Accounts", "Count", "Sum", "gather", "report_of"]
 
 _PARTS = 256  # numbers that may lie around
 
@@ -48,6 +52,9 @@ class Sum:
 
     def add(self, number: int) -> None:
         """Add a number."""
+        if not number:
+            return
+
         parts = self._parts
         parts.append(number)
         if len(parts) > _PARTS:
@@ -63,6 +70,31 @@ class Sum:
     def value(self) -> int:
         """The sum so far."""
         return sum(self._parts.copy())
+
+
+class Accounts:
+    """What an executor counts itself; its pools and crews count what they run."""
+
+    def begin_accounts(self) -> None:
+        """Count from zero."""
+        self.submitted: Count = Count()
+        self.cancelled: Count = Count()
+        self.refused: Tally = Tally()
+        self.persisted: Tally = Tally()
+        self.series_done: Tally = Tally()
+        self.series_failed: Tally = Tally()
+        self.past_done: Sum = Sum()
+        self.past_failed: Sum = Sum()
+        self.cancelled_elsewhere: Sum = Sum()
+        self.persisted_instead: Sum = Sum()
+        self.skipped: Sum = Sum()
+        self.missed: Sum = Sum()
+
+    def take_over(self, counts: Counts) -> None:
+        """Add what a crew has counted that is no more."""
+        self.past_done.add(counts.done)
+        self.past_failed.add(counts.failed)
+        self.cancelled_elsewhere.add(counts.cancelled)
 
 
 def gather(core: ExecutorCore) -> ExecutorStats:
@@ -94,8 +126,15 @@ def gather(core: ExecutorCore) -> ExecutorStats:
     )
 
 
-def report_of(core: ExecutorCore, running: tuple[str, ...]) -> ExecutorReport:
-    """Say what became of everything; what has not ended is in `running`."""
+def report_of(core: ExecutorCore) -> ExecutorReport:
+    """Say what became of everything."""
+    running = [
+        describe(getattr(sink, "inner", sink))
+        for pool in core.pools()
+        for running in (pool.core.running, pool.core.overdue)
+        for sink in list(running.values())
+    ]
+    running += [label for crew in core.each_crew() for label in crew.labels()]
     done, failed, cancelled = _ended(core)
     return ExecutorReport(
         submitted=core.submitted.value,
@@ -104,7 +143,7 @@ def report_of(core: ExecutorCore, running: tuple[str, ...]) -> ExecutorReport:
         cancelled=cancelled,
         persisted=_persisted(core),
         refused=core.refused.value,
-        still_running=running,
+        still_running=tuple(running),
         unknown=() if core.ledger is None else tuple(core.ledger.unknown),
     )
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +29,8 @@ from .api_values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._core_plans import RhythmLike
 
 __all__ = ["SCHEMA", "Entry", "function_at", "make_entry", "path_of", "read_entry"]
@@ -37,7 +38,7 @@ __all__ = ["SCHEMA", "Entry", "function_at", "make_entry", "path_of", "read_entr
 SCHEMA: Final = 1
 """The version of what is written; older ones are read, later ones are left alone."""
 
-_RHYTHMS: Final = {
+_RHYTHMS: Final[dict[str, type[FixedRate | FixedDelay | Aligned]]] = {
     "rate": FixedRate,
     "delay": FixedDelay,
     "aligned": Aligned,
@@ -87,8 +88,7 @@ class Entry:
                 name=fields["name"],
             )
 
-        made: RhythmLike = _RHYTHMS[rhythm["kind"]](**fields)
-        return made
+        return _RHYTHMS[rhythm["kind"]](**fields)
 
 
 def make_entry(

@@ -16,8 +16,8 @@ from cup._core.loops import ablock, current_loop, wait_until_dead
 from cup.errors import WaitTimeout
 from cup.services.threadpool._core import EndAsk
 
-from ._core import QuietAsk
 from ._core_face import Hold
+from ._core_quiet import QuietAsk
 from ._core_settings import check_options, make_settings
 from .aio_crew import LoopCrew
 from .aio_handle import AsyncHandle, AsyncScheduledJob, AsyncSeries

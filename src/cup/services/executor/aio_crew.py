@@ -43,7 +43,7 @@ __all__ = ["LoopCrew", "is_coroutine_function", "loop_crew"]
 
 
 def is_coroutine_function(fn: object) -> bool:
-    """Tell whether calling this gives a coroutine; partial and callable objects, too."""
+    """Tell whether calling this gives a coroutine; partial objects are seen through."""
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
         getattr(fn, "__call__", None)  # noqa: B004 - it is the method that is looked at
     )

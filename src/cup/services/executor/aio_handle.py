@@ -212,7 +212,7 @@ class AsyncSeries(AsyncHandle[T]):
         self.sync.pause()
 
     def resume(self) -> None:
-        """Go on after `pause`; what would have been due meanwhile is not made up for."""
+        """Go on after `pause`; what was due meanwhile is not made up for."""
         self.sync.resume()
 
     def run_now(self) -> None:

@@ -215,7 +215,7 @@ class AsyncExecutorView(Face):
         await loop.immediate()
         entry = await self._save(rhythm, 0.0, fn, args, kwargs)
         made = self._every(self._crew_for(fn, loop), rhythm, fn, args, kwargs)
-        series = self._attach(entry, Series(made))
+        series: Series[Any] = self._attach(entry, Series(made))
         return AsyncSeries(series, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -256,7 +256,7 @@ class AsyncExecutorView(Face):
         chosen = self._calendar(cron, fn)
         entry = await self._save(chosen, 0.0, fn, args, kwargs)
         made = self._by_calendar(self._crew_for(fn, loop), chosen, fn, args, kwargs)
-        series = self._attach(entry, Series(made))
+        series: Series[Any] = self._attach(entry, Series(made))
         return AsyncSeries(series, cancels=self._options.cancel_with_waiter)
 
     async def _save(

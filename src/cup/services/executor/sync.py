@@ -13,8 +13,8 @@ from cup._core.threads import join_all
 from cup._core.wait import block
 from cup.services.threadpool._core import EndAsk
 
-from ._core import QuietAsk
 from ._core_face import Hold
+from ._core_quiet import QuietAsk
 from ._core_settings import check_options, make_settings
 from .api_values import (
     CatchUp,
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from ._core_handle import ScheduledJob
     from .aio import AsyncExecutionService
     from .api import Backend, ExecutorAPI, JobStore, TimeSource
-
-    from ._core_handle import ScheduledJob
 
 __all__ = ["ExecutionService", "ExecutorView"]
 

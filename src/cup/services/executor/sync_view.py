@@ -134,7 +134,7 @@ class ExecutorView(Face):
             InvalidValue: If its period makes no sense.
         """
         entry = self._save(rhythm, 0.0, fn, args, kwargs)
-        series = Series(self._every(None, rhythm, fn, args, kwargs))
+        series: Series[T] = Series(self._every(None, rhythm, fn, args, kwargs))
         return self._attach(entry, series)
 
     def cron(
@@ -158,7 +158,7 @@ class ExecutorView(Face):
         """
         chosen = self._calendar(cron, fn)
         entry = self._save(chosen, 0.0, fn, args, kwargs)
-        series = Series(self._by_calendar(None, chosen, fn, args, kwargs))
+        series: Series[T] = Series(self._by_calendar(None, chosen, fn, args, kwargs))
         return self._attach(entry, series)
 
     def _save(

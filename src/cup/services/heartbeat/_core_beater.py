@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cup._core import fork
 from cup._core.clock import SYSTEM
-from cup._core.datagrams import Datagrams, parse_address
+from cup._core.datagrams import Datagrams, parse_addresses
 from cup.errors import (
     ForkedProcess,
     HeartbeatClosed,
@@ -69,14 +69,14 @@ def agent_settings(
             f"interval is {interval}; give less than the {timeout} s of the time-out, "
             "a third at best"
         )
-    places = monitors if isinstance(monitors, list) else [monitors]
+    places = tuple(parse_addresses(monitors, PORT))
     if not places:
         raise InvalidValue("an agent beats to one monitor at least")
     if alive is not None and not callable(alive):
         raise InvalidType(f"alive must be callable, not {alive!r}")
     return AgentSettings(
         keys=_keys_of(name, keys),
-        monitors=tuple(parse_address(place, PORT) for place in places),
+        monitors=places,
         interval=None if by_hand else interval,
         timeout=timeout,
         alive=alive,

@@ -63,37 +63,56 @@ end
 BEATS: Final = (
     _COMMON
     + """
-local refused, stale = 0, 0
-for i = 5, #ARGV, 4 do
-  local key, order, timeout, address = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local text = redis.call('HGET', info, key)
-  local state, old, stamp = 'g', string.rep('0', 40), clock
-  if text then state, old, stamp = read(text) end
-  local room = state == 'a' or redis.call('ZCARD', due) < most
+local beats, keys = cjson.decode(ARGV[5]), {}
+for i = 1, #beats, 4 do keys[#keys + 1] = beats[i] end
+local texts = redis.call('HMGET', info, unpack(keys))
+local room = most - redis.call('ZCARD', due)
+local refused, stale, never = 0, 0, string.rep('0', 40)
+local dues, infos = {}, {}
+for n = 1, #keys do
+  local key, order, timeout = keys[n], beats[4 * n - 2], beats[4 * n - 1]
+  local address, text = beats[4 * n], texts[n]
+  local state, old = 'g', never
+  if text then state, old = string.sub(text, 1, 1), string.sub(text, 2, 41) end
   if order ~= '' and order <= old then
     stale = stale + 1
-  elseif not room then
+  elseif state ~= 'a' and room <= 0 then
     refused = refused + 1
   else
     local reborn = order ~= '' and state ~= 'g'
       and string.sub(order, 1, 20) > string.sub(old, 1, 20)
     if order == '' then order = old end
+    local silent = 0
+    if reborn or state == 'l' then
+      local _, _, stamp = read(text)
+      silent = clock - stamp
+    end
     if state == 'g' then
       tell('joined', key, 0, order, address)
     elseif state == 'l' then
-      tell('recovered', key, clock - stamp, order, address)
+      tell('recovered', key, silent, order, address)
     end
-    if state ~= 'a' then redis.call('ZREM', gone, key) end
-    if reborn then tell('restarted', key, clock - stamp, order, address) end
-    redis.call('ZADD', due, clock + timeout, key)
-    write(key, 'a', order, clock, timeout, address)
+    if state ~= 'a' then
+      room = room - 1
+      redis.call('ZREM', gone, key)
+    end
+    if reborn then tell('restarted', key, silent, order, address) end
+    dues[#dues + 1] = clock + timeout
+    dues[#dues + 1] = key
+    infos[#infos + 1] = key
+    infos[#infos + 1] = 'a' .. order
+      .. string.format('%015.0f%012.0f', clock, timeout) .. address
   end
+end
+if #dues > 0 then
+  redis.call('ZADD', due, unpack(dues))
+  redis.call('HSET', info, unpack(infos))
 end
 save()
 return {life, number, stale, refused}
 """
 )
-"""Beats: key, order (empty for "now"), time-out, address of each."""
+"""Beats, as JSON: key, order (empty for "now"), time-out, address of each."""
 
 LEAVE: Final = (
     _COMMON

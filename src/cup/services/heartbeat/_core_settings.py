@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cup._core.datagrams import parse_address
+from cup._core.datagrams import parse_addresses
 from cup.errors import InvalidKey, InvalidValue
 
 from ._core_feed import check_limit
@@ -122,9 +122,8 @@ def make_settings(
         )
     if probes:
         check_limit(probes, "probes")
-    places = listen if isinstance(listen, list) else [listen]
     return MonitorSettings(
-        listen=tuple(parse_address(place, PORT) for place in places),
+        listen=tuple(parse_addresses(listen, PORT)),
         ring=check_ring(keys),
         timeout=timeout,
         suspect_after=suspect_after,

@@ -9,6 +9,7 @@ Not here: the scripts (`_core_scripts`), asking (`sync_redis`, `aio_redis`).
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import secrets
@@ -255,7 +256,7 @@ class SharedCore:
         flat: list[str | int] = []
         for key, beat in beats:
             flat += (key, *beat)
-        return self._request(BEATS, *flat)
+        return self._request(BEATS, json.dumps(flat))
 
     def take_farewells(self) -> list[tuple[str, str]]:
         """Take who has left."""

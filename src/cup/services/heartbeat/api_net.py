@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from .api import (
         AsyncEventsAPI,
@@ -32,7 +32,7 @@ __all__ = [
     "SharedStats",
 ]
 
-Listen: TypeAlias = "str | tuple[str, int] | list[str | tuple[str, int]]"
+Listen: TypeAlias = "str | tuple[str, int] | Sequence[str | tuple[str, int]]"
 """One or several addresses: `host:port`, or a pair."""
 
 

@@ -5,6 +5,7 @@
 | `Log`               | `AsyncLog`               | `LogAPI`, `AsyncLogAPI`         |
 | `LogReader`         | `AsyncLogReader`         | `ReaderAPI`, `AsyncReaderAPI`   |
 | `Ticket`            | `AsyncTicket`            | `TicketAPI`, `AsyncTicketAPI`   |
+| `LocalFileSerilizer`| `AsyncLocalFileSerilizer`| (the older names)               |
 | `verify`, `repair`  | the same in `aio`        |                                 |
 
 One log serves both: `log.aio` is its face for tasks, `alog.threads` that for
@@ -38,14 +39,31 @@ from .api import (
 )
 from .checks import repair, verify
 from .codecs import BYTES, JSON, PICKLE, JsonValue, msgpack
+from .seed import (
+    LOG_MOD_ADD,
+    LOG_MOD_DEL,
+    LOG_MOD_SET,
+    LOGFILE_BAD_RECORD,
+    LOGFILE_EOF,
+    LOGFILE_GOOD,
+    LocalFileSerilizer,
+    LogRecord,
+)
 from .sync import Log, LogReader, Ticket
 
 __all__ = [
     "BUFFERED",
     "BYTES",
     "JSON",
+    "LOGFILE_BAD_RECORD",
+    "LOGFILE_EOF",
+    "LOGFILE_GOOD",
+    "LOG_MOD_ADD",
+    "LOG_MOD_DEL",
+    "LOG_MOD_SET",
     "PICKLE",
     "SYNC",
+    "AsyncLocalFileSerilizer",
     "AsyncLog",
     "AsyncLogAPI",
     "AsyncLogReader",
@@ -58,9 +76,11 @@ __all__ = [
     "Entry",
     "Finding",
     "JsonValue",
+    "LocalFileSerilizer",
     "Log",
     "LogAPI",
     "LogReader",
+    "LogRecord",
     "LogStats",
     "Mode",
     "PurgeReport",
@@ -78,6 +98,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .aio import AsyncLog, AsyncLogReader, AsyncTicket
+    from .aio_seed import AsyncLocalFileSerilizer
 else:
 
     def __getattr__(name: str) -> object:
@@ -85,6 +106,8 @@ else:
         # Not `from . import`: that asks this very function again.
         if name in {"AsyncLog", "AsyncLogReader", "AsyncTicket"}:
             import cup.services.serializer.aio as module
+        elif name == "AsyncLocalFileSerilizer":
+            import cup.services.serializer.aio_seed as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(module, name)

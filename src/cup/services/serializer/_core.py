@@ -7,6 +7,7 @@ reading (`_core_cursor`), codecs (the faces).
 from __future__ import annotations
 
 import os
+import time
 from _thread import allocate_lock
 from typing import TYPE_CHECKING
 
@@ -108,27 +109,8 @@ class LogCore:
             cut=settings.cut,
         )
         self._cut = found.cut
-        header = found.segment.header
-        anew = header.checksum != settings.checksum
         try:
-            if header.codec != codec:
-                check_empty(self.folder, found, codec)
-                anew = True
-            self._mark.close()
-            self._mark.open_for_writing()
-            self.writer: Writer = Writer(
-                disk,
-                self.folder,
-                found,
-                self._mark,
-                segment_bytes=settings.segment_bytes,
-                checksum=settings.checksum,
-                codec=codec,
-                preallocate=settings.preallocate,
-            )
-            self._mark.publish(found.next_id)
-            if anew:
-                self.writer.rotate()
+            self._start(found, codec)
         except Unconfirmed as error:
             found.segment.close()
             raise error.cause from error
@@ -140,6 +122,26 @@ class LogCore:
         self._crc: Checksum = crc
         name = f"cup-log-{self.folder.rpartition('/')[2]}"
         self.committer: Committer = Committer(self.writer, name, self.tide.rise)
+
+    def _start(self, found: Recovered, codec: str) -> None:
+        settings, header = self.settings, found.segment.header
+        if header.codec != codec:
+            check_empty(self.folder, found, codec)
+        self._mark.close()
+        self._mark.open_for_writing()
+        self.writer: Writer = Writer(
+            settings.disk,
+            self.folder,
+            found,
+            self._mark,
+            segment_bytes=settings.segment_bytes,
+            checksum=settings.checksum,
+            codec=codec,
+            preallocate=settings.preallocate,
+        )
+        self._mark.publish(found.next_id)
+        if (header.checksum, header.codec) != (settings.checksum, codec):
+            self.writer.rotate()
 
     # -- what it knows -----------------------------------------------------------------
 
@@ -296,6 +298,21 @@ class LogCore:
             records += following.first_id - oldest.first_id
             size += length
         return PurgeReport(segments, records, size, writer.places[0].first_id)
+
+    def is_older(self, seconds: float) -> bool:
+        """Tell whether the last segment is so old, and has records."""
+        segment = self.writer.segment
+        age = time.time_ns() - segment.header.created
+        return age > seconds * 1e9 and segment.end > HEADER_SIZE
+
+    def rotate_if_older(self, seconds: float) -> None:
+        """Begin a new segment if the last one is so old."""
+
+        def rotate() -> None:
+            if self.is_older(seconds):  # nobody else has done it meanwhile
+                self.writer.rotate()
+
+        self.committer.exclusively(rotate)
 
     def skip_to(self, next_id: int) -> None:
         """Let the next record have a higher id."""

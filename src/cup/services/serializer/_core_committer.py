@@ -11,7 +11,7 @@ a hint, which an exception at a bad moment may leave wrong: therefore nobody par
 longer than `_SLICE` without looking whether the lead is free. No record depends on a
 wake-up that might not come.
 
-Not here: writing itself (`_core_writer`), what is in a batch (`_core_batch`).
+Not here: taking records in (`_core_intake`), writing itself (`_core_writer`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
-from cup._core.program import Program, ThreadDriver
+from cup._core.program import ThreadDriver
 from cup._core.wait import park
-from cup.errors import LogClosed, LogError, WriteFailed
+from cup.errors import LogError, WriteFailed
 
-from ._core_batch import NOW, Batch, Seat, Sheaf, raise_copy
+from ._core_batch import NOW, Batch, Seat, raise_copy
+from ._core_intake import Intake
 from ._core_segment import Unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from cup._core.loops import Loop
 
     from ._core_batch import Entries
     from ._core_writer import Writer
@@ -42,10 +41,9 @@ __all__ = ["Committer"]
 R = TypeVar("R")
 
 _SLICE = 0.1  # seconds
-_FLUSH = 1 << 20  # bytes of records nobody waits for that are kept in memory
 
 
-class Committer(Program):
+class Committer(Intake):
     """Takes records in, has them written, and tells who waits.
 
     Args:
@@ -54,59 +52,16 @@ class Committer(Program):
         settled: Called after each batch, by the thread that wrote it.
     """
 
-    __slots__ = (
-        "_closed",
-        "_current",
-        "_driver",
-        "_lead",
-        "_leading",
-        "_lost",
-        "_mutex",
-        "_name",
-        "_next",
-        "_open",
-        "_settled",
-        "_sheaves",
-        "writer",
-    )
+    __slots__ = ("_driver", "_lead", "_name", "_settled")
 
     def __init__(
         self, writer: Writer, name: str, settled: Callable[[], object]
     ) -> None:
-        super().__init__()
-        self.writer: Writer = writer
+        super().__init__(writer)
         self._name = name
         self._settled = settled
-        self._mutex = allocate_lock()
         self._lead = allocate_lock()
-        self._leading = False
-        self._open: Batch = Batch()
-        self._current: Batch | None = None
-        self._next: int = writer.written
-        self._lost: LogError | None = None
-        self._closed: str = ""
-        self._sheaves: dict[Loop, Sheaf] = {}
         self._driver: ThreadDriver | None = None
-
-    @property
-    def next_id(self) -> int:
-        """The id that the next record will most likely have."""
-        return self._next
-
-    def is_closed(self) -> bool:
-        """Tell whether it takes nothing any more."""
-        return bool(self._closed)
-
-    # -- taking records in -------------------------------------------------------------
-
-    def _check(self) -> None:
-        """Refuse what cannot be written; called under the mutex."""
-        if self._closed:
-            raise LogClosed(self._closed)
-        raise_copy(self.writer.poison)
-        if self._lost is not None:
-            lost, self._lost = self._lost, None
-            raise lost
 
     def append(self, entries: Entries, count: int, size: int, delay: float) -> int:
         """Have records written, and wait until they are durable.
@@ -137,79 +92,9 @@ class Committer(Program):
         raise_copy(batch.error)
         return batch.first + seat.index
 
-    def put(
-        self, entries: Entries, count: int, size: int, delay: float, *, watched: bool
-    ) -> tuple[Batch, int]:
-        """Have records written, without waiting.
-
-        Args:
-            entries: The records.
-            count: How many.
-            size: The bytes of their payloads.
-            delay: Seconds that they may wait for others.
-            watched: Whether somebody will ask whether they are durable.
-
-        Returns:
-            Their batch, and the id that the first one will have.
-        """
-        deadline = monotonic() + delay if delay else NOW
-        with self._mutex:
-            self._check()
-            batch = self._open
-            batch.add(entries, count, size, deadline)
-            batch.exposed = True
-            if watched:
-                batch.waits = True
-            else:
-                batch.unwatched += count
-            first = self._next
-            self._next = first + count
-            nudge = deadline < batch.background
-            batch.background = min(batch.background, deadline)
-            nudge = nudge and not self._leading
-        if nudge:
-            self._nudge(deadline)
-        return batch, first
-
-    def is_full(self) -> bool:
-        """Tell whether more is kept in memory than should be."""
-        return self._open.size > _FLUSH
-
     def flush(self) -> None:
         """Write what nobody waits for; what somebody waits for is synced, too."""
         self.commit(sync=False)
-
-    def sheaf_of(self, loop: Loop) -> Sheaf:
-        """Return what the tasks of a loop append in this turn; called on the loop."""
-        sheaf = self._sheaves.get(loop)
-        if sheaf is None:
-            sheaf = self._sheaves[loop] = Sheaf(loop)
-            loop.defer(lambda: self._hand_in(loop))
-        return sheaf
-
-    def _hand_in(self, loop: Loop) -> None:
-        sheaf = self._sheaves.pop(loop, None)
-        if sheaf is None:
-            return
-
-        try:
-            with self._mutex:
-                self._check()
-                batch = sheaf.batch = self._open
-                sheaf.index = batch.add(
-                    sheaf.entries, sheaf.count, sheaf.size, sheaf.deadline
-                )
-                batch.sheaves.append(sheaf)
-                batch.waits = True
-                batch.background = min(batch.background, sheaf.deadline)
-                self._next += sheaf.count
-                nudge = not self._leading
-        except LogError as error:
-            sheaf.error = error
-            sheaf.set()
-            return
-        if nudge:
-            self._nudge(sheaf.deadline)
 
     # -- waiting -----------------------------------------------------------------------
 
@@ -353,24 +238,6 @@ class Committer(Program):
             raise WriteFailed(
                 f"files could not be changed: {error}", errno=error.errno or 0
             ) from error
-
-    def check(self) -> None:
-        """Refuse what cannot be written.
-
-        Raises:
-            LogError: If the log is closed or poisoned.
-        """
-        with self._mutex:
-            self._check()
-
-    def renumber(self) -> None:
-        """Count on from what the writer writes next; the caller has the lead."""
-        with self._mutex:
-            if self._open.exposed:
-                self._open.error = WriteFailed(
-                    "ids were skipped, so the record cannot have its own"
-                )
-            self._next = self.writer.written + self._open.count
 
     def _nudge(self, deadline: float) -> None:
         """Have the log's own thread look at `deadline` at the latest."""

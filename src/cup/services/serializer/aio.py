@@ -14,7 +14,6 @@ from cup._core.clock import check_timeout
 from cup._core.loops import ablock, current_loop
 from cup.errors import WaitTimeout
 
-from ._core import LogCore
 from ._core_settings import (
     MAX_RECORD,
     SEGMENT_BYTES,
@@ -26,9 +25,11 @@ from ._core_settings import (
 )
 from ._core_tide import NewsAsk
 from .aio_append import append_one, append_pieces, drain, open_core
-from .aio_base import AsyncReadable, in_thread
+from .aio_base import in_thread
+from .aio_checks import repair, verify
 from .aio_reader import AsyncLogReader
 from .aio_ticket import AsyncTicket
+from .aio_upkeep import AsyncUpkeep
 from .api import SYNC, Durability, Entry, Mode
 from .codecs import BYTES
 
@@ -41,20 +42,17 @@ if TYPE_CHECKING:
     from ._core_format import Piece
     from .api import (
         AsyncLogAPI,
-        Checkpoint,
         Codec,
-        LogStats,
-        PurgeReport,
         Record,
     )
     from .sync import Log
 
-__all__ = ["AsyncLog", "AsyncLogReader", "AsyncTicket"]
+__all__ = ["AsyncLog", "AsyncLogReader", "AsyncTicket", "repair", "verify"]
 
 T = TypeVar("T")
 
 
-class AsyncLog(AsyncReadable[T, LogCore]):
+class AsyncLog(AsyncUpkeep[T]):
     """An append-only log on disk that can be trusted, for tasks.
 
     Twin of `Log`: use `await AsyncLog.open`. Threads and tasks of several loops may use
@@ -164,11 +162,6 @@ class AsyncLog(AsyncReadable[T, LogCore]):
         from .sync import Log  # noqa: PLC0415 - the twins know each other
 
         return Log(self._core, self._codec)
-
-    @property
-    def next_id(self) -> int:
-        """The id of the next record."""
-        return self._core.committer.next_id
 
     async def append(
         self,
@@ -351,57 +344,6 @@ class AsyncLog(AsyncReadable[T, LogCore]):
                         await ablock(NewsAsk(core.tide, core, cursor.next_id), timeout)
                     except WaitTimeout:
                         return
-
-    async def purge(self, before_id: int) -> PurgeReport:
-        """Remove files whose records all lie before an id.
-
-        Twin of `Log.purge`.
-
-        Args:
-            before_id: The first record that is still needed.
-
-        Raises:
-            LogError: If a file could not be removed, or the log is closed or poisoned.
-            InvalidType: If the id is no int.
-            InvalidValue: If it is negative.
-        """
-        return await in_thread(lambda: self._core.purge(before_id))
-
-    async def skip_to(self, next_id: int) -> None:
-        """Let the next record have a higher id.
-
-        Twin of `Log.skip_to`.
-
-        Args:
-            next_id: The id of the next record.
-
-        Raises:
-            LogError: If that could not be written, or the log is closed or poisoned.
-            InvalidType: If the id is no int.
-            InvalidValue: If it is lower than that of the next record.
-        """
-        await in_thread(lambda: self._core.skip_to(next_id))
-
-    async def checkpoint(self, state: bytes, at_id: int | None = None) -> Checkpoint:
-        """Store a state that stands for all records before an id.
-
-        Twin of `Log.checkpoint`.
-
-        Args:
-            state: The state, which is stored as it is.
-            at_id: The first record that is not part of it; None for the next one that
-                is not durable yet.
-
-        Raises:
-            LogError: If it could not be stored, or the log is closed or poisoned.
-            InvalidType: If an argument has the wrong type.
-            InvalidValue: If a record before `at_id` is not durable.
-        """
-        return await in_thread(lambda: self._core.checkpoint(state, at_id))
-
-    def stats(self) -> LogStats:
-        """Return its figures."""
-        return self._core.stats()
 
     async def close(self) -> None:
         """Make durable what was appended, and let others write to the log.

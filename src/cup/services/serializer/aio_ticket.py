@@ -54,12 +54,15 @@ class AsyncTicket:
             WaitTimeout: If it is not durable in time. It will be, later.
             LogError: If it failed.
         """
+        return await self._settle(timeout)
+
+    async def _settle(self, timeout: float | None) -> int:
         await ablock(SettledAsk(self._core.tide, self._batch), timeout)
         raise_copy(self._batch.error)
         return self._id
 
     def __await__(self) -> Generator[object, object, int]:
-        return self.wait().__await__()
+        return self._settle(None).__await__()
 
     def __repr__(self) -> str:
         state = "durable" if self.durable else "failed" if self._batch.done else "waits"

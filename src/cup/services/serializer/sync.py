@@ -25,9 +25,9 @@ from ._core_settings import (
 from ._core_tide import NewsAsk
 from .api import SYNC, Durability, Entry, Mode
 from .codecs import BYTES
-from .sync_base import Readable
 from .sync_reader import LogReader
 from .sync_ticket import Ticket
+from .sync_upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,11 +39,8 @@ if TYPE_CHECKING:
     from ._core_format import Piece
     from .aio import AsyncLog
     from .api import (
-        Checkpoint,
         Codec,
         LogAPI,
-        LogStats,
-        PurgeReport,
         Record,
     )
 
@@ -53,7 +50,7 @@ T = TypeVar("T")
 _APPEND = ("Log.append()", "AsyncLog.append()")
 
 
-class Log(Readable[T, LogCore]):
+class Log(Upkeep[T]):
     """An append-only log on disk that can be trusted, for threads.
 
     Use `Log.open`. What `append` has returned for survives a crash of the process and
@@ -161,11 +158,6 @@ class Log(Readable[T, LogCore]):
         from .aio import AsyncLog  # noqa: PLC0415 - loads event loops
 
         return AsyncLog(self._core, self._codec)
-
-    @property
-    def next_id(self) -> int:
-        """The id of the next record."""
-        return self._core.committer.next_id
 
     def append(
         self,
@@ -348,62 +340,6 @@ class Log(Readable[T, LogCore]):
                         block(NewsAsk(core.tide, core, cursor.next_id), timeout)
                     except WaitTimeout:
                         return
-
-    def purge(self, before_id: int) -> PurgeReport:
-        """Remove files whose records all lie before an id.
-
-        Records that share a file with later ones stay. Ids are not used again, even if
-        all records are purged.
-
-        Args:
-            before_id: The first record that is still needed.
-
-        Raises:
-            LogError: If a file could not be removed, or the log is closed or poisoned.
-            InvalidType: If the id is no int.
-            InvalidValue: If it is negative.
-        """
-        guard_blocking("Log.purge()", "AsyncLog.purge()")
-        return self._core.purge(before_id)
-
-    def skip_to(self, next_id: int) -> None:
-        """Let the next record have a higher id.
-
-        The records between do not exist, and readers go past them.
-
-        Args:
-            next_id: The id of the next record.
-
-        Raises:
-            LogError: If that could not be written, or the log is closed or poisoned.
-            InvalidType: If the id is no int.
-            InvalidValue: If it is lower than that of the next record.
-        """
-        guard_blocking("Log.skip_to()", "AsyncLog.skip_to()")
-        self._core.skip_to(next_id)
-
-    def checkpoint(self, state: bytes, at_id: int | None = None) -> Checkpoint:
-        """Store a state that stands for all records before an id.
-
-        Whoever opens the log starts from the state, and reads the records from that id
-        on. Those before it can be purged then. The last two states are kept.
-
-        Args:
-            state: The state, which is stored as it is.
-            at_id: The first record that is not part of it; None for the next one that
-                is not durable yet.
-
-        Raises:
-            LogError: If it could not be stored, or the log is closed or poisoned.
-            InvalidType: If an argument has the wrong type.
-            InvalidValue: If a record before `at_id` is not durable.
-        """
-        guard_blocking("Log.checkpoint()", "AsyncLog.checkpoint()")
-        return self._core.checkpoint(state, at_id)
-
-    def stats(self) -> LogStats:
-        """Return its figures."""
-        return self._core.stats()
 
     def close(self) -> None:
         """Make durable what was appended, and let others write to the log.

@@ -202,6 +202,7 @@ class AsyncThreadPool(AsyncPoolView):
         return not core.present
 
     async def __aenter__(self) -> Self:
+        self._core.start_if_new()  # `post` alone leaves that to the caller
         return self
 
     async def __aexit__(

@@ -235,6 +235,7 @@ class ThreadPool(PoolView, Executor):
             self._await_end()
 
     def __enter__(self) -> Self:
+        self._core.start_if_new()  # `post` alone leaves that to the caller
         return self
 
     def __exit__(

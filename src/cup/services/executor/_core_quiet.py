@@ -1,0 +1,41 @@
+"""Waiting for the moment from which on an executor hands nothing over any more."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from cup._core.line import Line
+from cup._core.wait import Ask
+
+if TYPE_CHECKING:
+    from ._core import ExecutorCore
+
+__all__ = ["Quiet", "QuietAsk"]
+
+
+class QuietAsk(Ask[None]):
+    """Asks for the moment when nothing is left to be handed to the pools."""
+
+    __slots__ = ()
+
+    what = "ExecutionService.stop"
+    value = None
+
+
+class Quiet(Line):
+    """Where callers wait for that moment."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: ExecutorCore) -> None:
+        super().__init__()
+        self._core = weakref.ref(core)
+
+    def take(self, _: Ask[Any], /) -> bool:
+        """Let the ask through when no more runs will be handed over."""
+        core = self._core()
+        return core is None or core.is_quiet()
+
+    def put_back(self, _: Ask[Any], /) -> None:
+        """Do nothing: passing takes nothing."""
