@@ -53,6 +53,7 @@ _PATIENCE: Final = 2.0  # seconds for who reads slowly
 _LONGEST_TEXT: Final = 200
 _LONGEST_PATH: Final = 100  # bytes; sun_path has 104 to 108, with the zero at its end
 _SUFFIX: Final = ".sock"
+_NO_SOCKETS: Final = "this system has no local sockets that `cup top` could use"
 
 
 class HasStats(Protocol):
@@ -242,6 +243,9 @@ def read(
 
 
 def _own_path() -> Path:
+    if sys.platform == "win32":
+        raise MonitoringError(_NO_SOCKETS)
+
     folder = _folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -187,10 +187,8 @@ def _try_wipe() -> None:
 def limits() -> Iterator[Finding]:
     """Look at what this process may have."""
     area = "limits"
-    cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    yield Finding(area, "cpus", "ok", str(cpus))
-    if sys.platform != "win32":
-        yield from _resources(area)
+    yield Finding(area, "cpus", "ok", str(_cpus()))
+    yield from _resources(area)
     for name, file, least, effect in (
         ("inotify instances", "inotify/max_user_instances", 16, "files are polled"),
         ("inotify watches", "inotify/max_user_watches", 8192, "files are polled"),
@@ -205,7 +203,16 @@ def limits() -> Iterator[Finding]:
     )
 
 
+def _cpus() -> int | None:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
 def _resources(area: str) -> Iterator[Finding]:
+    if sys.platform == "win32":
+        return
+
     import resource  # noqa: PLC0415 - not on Windows
 
     for name, kind, least, effect in (
