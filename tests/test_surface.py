@@ -28,7 +28,7 @@ PARITY_EXCEPTIONS = {
         *("lane", "due", "fn", "args", "kwargs", "context"),  # only executors make jobs
         *("job", "cancels"),
         # What the executor does to its job.
-        *("clock_was_set", "ring", "stop", "ticket", "vanish"),
+        *("become_due", "clock_was_set", "ring", "stop", "ticket", "vanish"),
     },
     "Series": {"series", "cancels"},
     "RWLock": {"over"},  # the face for threads is the lock itself

@@ -37,9 +37,9 @@ _SECTOR: Final = 512
 class CrashDisk:
     """A disk in memory that loses power, fails, fills up and is slow, on demand.
 
-    Code that must survive a crash does its input and output through a `Disk`. Given
-    this one, it is run once; then `crash_states` goes through its trace and gives, for
-    every point of it, what a machine might hold that crashed there::
+    Code that must survive a crash does its input and output through a `cup.disk.Disk`.
+    Given this one, it is run once; then `crash_states` goes through its trace and
+    gives, for every point of it, what a machine might hold that crashed there::
 
         from cup.testing import CrashDisk
 

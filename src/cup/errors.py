@@ -52,6 +52,10 @@ Each error is one of ours and also the built-in that a caller would catch::
     │   ├── UnsupportedFormat     ValueError
     │   ├── RecordTooLarge        ValueError
     │   └── RecordGone            LookupError
+    ├── MetaStoreError            RuntimeError
+    │   ├── KeyExists             ValueError
+    │   ├── NoSuchKey             KeyError
+    │   └── UnreadableEntry       ValueError
     ├── StoreUnreachable          ConnectionError
     ├── BlockingInLoop            RuntimeError
     ├── LoopGone                  RuntimeError
@@ -104,6 +108,7 @@ __all__ = [
     "JobCancelled",
     "JobInterrupted",
     "JobTimeout",
+    "KeyExists",
     "LockBroken",
     "LockDeadlock",
     "LockError",
@@ -115,9 +120,11 @@ __all__ = [
     "LogPoisoned",
     "LoggerException",
     "LoopGone",
+    "MetaStoreError",
     "MissingExtra",
     "MonitoringError",
     "NetError",
+    "NoSuchKey",
     "NoWorkerId",
     "PoolBroken",
     "PoolClosed",
@@ -134,6 +141,7 @@ __all__ = [
     "TornTail",
     "UnsupportedFormat",
     "UnknownJob",
+    "UnreadableEntry",
     "UnsendableResult",
     "WaitFailed",
     "WaitTimeout",
@@ -482,6 +490,25 @@ class RecordTooLarge(LogError, ValueError):
 
 class RecordGone(LogError, LookupError):
     """A record was asked for that lies before the first one of the log."""
+
+
+class MetaStoreError(CupError, RuntimeError):
+    """A store of metadata cannot do what was asked. Errors of its log are others."""
+
+
+class KeyExists(MetaStoreError, ValueError):
+    """A key was to be new, and is there already."""
+
+
+class NoSuchKey(MetaStoreError, KeyError):
+    """A store has no such key."""
+
+
+class UnreadableEntry(MetaStoreError, ValueError):
+    """What is stored under a key means nothing to this program. It is kept.
+
+    A function that migrates raises it for entries that it cannot make sense of.
+    """
 
 
 class StoreUnreachable(CupError, ConnectionError):

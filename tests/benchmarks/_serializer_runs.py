@@ -104,23 +104,34 @@ def by_tasks(tasks: int, size: int, backend: str, **options: Any) -> float:
         return anyio.run(main, str(place / "log"), backend=backend)
 
 
-def by_batches(
-    make: Callable[[Path], Store], batch: int, size: int, how: str = "append_all"
-) -> float:
-    """Return the microseconds of one record of batches."""
+def by_batches(make: Callable[[Path], Store], batch: int, size: int) -> float:
+    """Return the microseconds of one record of durable batches."""
     payloads = [b"x" * size] * batch
     with folder() as place:
         store = make(place)
-        call = getattr(store, how)
-        call(payloads)
+        store.append_all(payloads)
         count = 0
         start = time.perf_counter()
         while time.perf_counter() - start < SECONDS:
-            call(payloads)
+            store.append_all(payloads)
             count += batch
         seconds = time.perf_counter() - start
         store.close()
     return seconds / count * MICRO
+
+
+def buffered(make: Callable[[Path], Store], batch: int, size: int, many: int) -> float:
+    """Return the microseconds of processor time of one record that is not synced."""
+    payloads = [b"x" * size] * batch
+    with folder() as place:
+        store = make(place)
+        store.buffer(payloads)
+        start = time.process_time()
+        for _ in range(many // batch):
+            store.buffer(payloads)
+        seconds = time.process_time() - start
+        store.close()
+    return seconds / many * MICRO
 
 
 def stalled(make: Callable[[Path], Store], size: int) -> float:

@@ -81,6 +81,7 @@ def test_a_monitor_and_its_agents(environ):
     assert last["kept"] == 2
 
 
+@pytest.mark.full
 def test_a_check_decides(environ, tmp_path):
     flag = tmp_path / "flag"
     flag.touch()

@@ -19,7 +19,7 @@ from cup.errors import InvalidType, InvalidValue, NetError
 from .program import Program, ThreadDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .clock import Clock
 
@@ -42,7 +42,7 @@ _DROPS: Final = 8  # which of its numbers: linux/sock_diag.h, SK_MEMINFO_DROPS
 _PORTS: Final = 65535
 
 
-def parse_addresses(found: object, port: int) -> list[tuple[str, int]]:
+def parse_addresses(found: str | Sequence[object], port: int) -> list[tuple[str, int]]:
     """Read one or several addresses.
 
     Args:
@@ -56,10 +56,11 @@ def parse_addresses(found: object, port: int) -> list[tuple[str, int]]:
     match found:
         case str() | (str(), int()):
             return [parse_address(found, port)]
-        case [*several]:
-            return [parse_address(each, port) for each in several]
         case _:
-            raise InvalidType(f"an address is host:port or a pair, not {found!r}")
+            pass
+    if not hasattr(found, "__iter__"):
+        raise InvalidType(f"an address is host:port or a pair, not {found!r}")
+    return [parse_address(each, port) for each in found]
 
 
 def parse_address(text: object, port: int) -> tuple[str, int]:

@@ -34,7 +34,7 @@ def tail(args: Namespace) -> int:
     if args.n < 0:
         args.parser.error(f"-n is {args.n}; give 0 or more")
 
-    with LogReader.open(args.directory, max_record=args.max_record) as reader:
+    with LogReader[bytes].open(args.directory, max_record=args.max_record) as reader:
         start = max(reader.first_id, reader.durable_id + 1 - args.n)
         if args.follow:
             records = reader.follow(start, timeout=args.timeout)
@@ -54,7 +54,7 @@ def dump(args: Namespace) -> int:
         The exit status.
     """
     stop = None if args.last is None else args.last + 1
-    with LogReader.open(args.directory, max_record=args.max_record) as reader:
+    with LogReader[bytes].open(args.directory, max_record=args.max_record) as reader:
         _print(reader.records(args.start, stop), as_json=args.json)
     return 0
 

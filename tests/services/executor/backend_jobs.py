@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 import time
+from pathlib import Path
 
 
 def add(a, b=0):
@@ -17,8 +18,8 @@ def echo(**kwargs):
 def touch(folder, name):
     """Leave a mark that this was run; a second run leaves a second one."""
     number = f"{os.getpid()}-{threading.get_ident()}-{time.monotonic_ns()}"
-    with open(os.path.join(folder, f"{name}.{number}"), "x"):
-        return name
+    Path(folder, f"{name}.{number}").touch(exist_ok=False)
+    return name
 
 
 def identical(folder):
@@ -81,9 +82,8 @@ def die():
 
 def die_once(mark):
     """End the worker at the first call."""
-    if not os.path.exists(mark):
-        with open(mark, "x"):
-            pass
+    if not Path(mark).exists():
+        Path(mark).touch()
         os._exit(9)
     return "survived"
 

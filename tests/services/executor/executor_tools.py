@@ -105,8 +105,8 @@ class Virtual:
         return self.clock.monotonic()
 
 
-@pytest.fixture
-def virtual():
+def make_virtual():
+    """Give an executor in virtual time, stopped afterwards: the body of a fixture."""
     setting = Virtual()
     yield setting
     setting.service.stop()

@@ -8,6 +8,7 @@ import time
 
 import anyio
 import pytest
+from executor_tools import Gate, balanced, service, state, wait_for
 
 from cup.errors import (
     ExecutorClosed,
@@ -26,7 +27,6 @@ from cup.services.executor import (
     RunOutcome,
     Urgency,
 )
-from executor_tools import Gate, balanced, service, state, wait_for
 
 
 async def double(x, pause=0.001):
@@ -70,25 +70,22 @@ async def test_where_they_run():
         assert await (await executor.after(0.01, threading.get_ident)) != here
 
 
+class Caller:
+    async def __call__(self):
+        return await double(4)
+
+
 @pytest.mark.parametrize(
-    "make",
+    "fn",
     [
-        lambda: functools.partial(double, 4),
-        lambda: functools.partial(functools.partial(double), 4),
-        lambda: type("Thing", (), {"__call__": lambda self: double(4)})(),
+        functools.partial(double, 4),
+        functools.partial(functools.partial(double, pause=0), 4),
+        Caller(),
     ],
 )
-async def test_coroutine_functions_in_disguise(make):
-    fn = make()
-
-    class Caller:
-        async def __call__(self):
-            return await double(4)
-
+async def test_coroutine_functions_in_disguise(fn):
     async with AsyncExecutionService() as executor:
-        if isinstance(fn, functools.partial):
-            assert await (await executor.submit(fn)) == 8
-        assert await (await executor.submit(Caller())) == 8
+        assert await (await executor.submit(fn)) == 8
 
 
 async def test_exceptions_reach_who_awaits():
@@ -168,7 +165,7 @@ async def test_run_timeout_cancels_a_coroutine():
 async def test_queue_timeout_of_a_coroutine():
     async with AsyncExecutionService() as executor:
         job = await executor.options(queue_timeout=0.01).after(0.01, double, 1)
-        time.sleep(0.1)  # the loop is too busy
+        time.sleep(0.1)  # noqa: ASYNC251 - the loop is too busy
         with pytest.raises(QueueTimeout):
             await job
 
@@ -223,6 +220,7 @@ async def test_coroutine_runs_do_not_overlap():
         assert most > 1
 
 
+@pytest.mark.full
 async def test_cron_of_coroutines():
     async with AsyncExecutionService() as executor:
         series = await executor.options(max_runs=1).cron("* * * * * *", double, 4)
@@ -319,7 +317,7 @@ async def test_bad_arguments_are_refused():
         await executor.every(1, double, 1)
 
 
-# -- ends -------------------------------------------------------------------------------
+# -- ends ------------------------------------------------------------------------------
 
 
 async def test_stop_waits_for_coroutines_that_run():
@@ -385,7 +383,7 @@ async def test_exit_by_an_exception_cancels_what_is_queued():
     assert balanced(await executor.stop())
 
 
-# -- several loops ----------------------------------------------------------------------
+# -- several loops ---------------------------------------------------------------------
 
 
 def test_one_service_for_threads_and_loops():

@@ -16,9 +16,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
-import pytest
-
 import backend_jobs as jobs
+import pytest
+from executor_tools import (
+    SOURCE,
+    Gate,
+    HandExecutor,
+    InlineExecutor,
+    Virtual,
+    balanced,
+    service,
+    wait_for,
+)
+
 from cup.errors import (
     InvalidType,
     InvalidValue,
@@ -34,16 +44,6 @@ from cup.services.executor import (
     Urgency,
 )
 from cup.services.threadpool import ThreadPool
-from executor_tools import (
-    SOURCE,
-    Gate,
-    HandExecutor,
-    InlineExecutor,
-    Virtual,
-    balanced,
-    service,
-    wait_for,
-)
 
 HERE = Path(__file__).parent
 
@@ -69,9 +69,11 @@ def dask_cluster():
     from distributed import Client, LocalCluster
 
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
-    with LocalCluster(dashboard_address=None, **options) as cluster:
-        with Client(cluster) as client:
-            yield client.get_executor()
+    with (
+        LocalCluster(dashboard_address=None, **options) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client.get_executor()
 
 
 def needs(package):
@@ -89,6 +91,7 @@ BACKENDS = {
     "dask": dask_cluster,
 }
 MARKS = {
+    "ThreadPoolExecutor": [pytest.mark.full],
     "ProcessPoolExecutor": [],
     "loky": [needs("loky"), pytest.mark.full, noisy],
     "dask": [
@@ -121,7 +124,7 @@ def remote(backend):
     return backend
 
 
-# -- the suite --------------------------------------------------------------------------
+# -- the suite -------------------------------------------------------------------------
 
 
 def test_calls_and_results(backend):
@@ -216,7 +219,7 @@ def test_argument_that_cannot_be_pickled_is_an_error(remote):
     assert not isinstance(caught.value, TimeoutError)
 
 
-# -- what breaks ------------------------------------------------------------------------
+# -- what breaks -----------------------------------------------------------------------
 
 
 def test_broken_pool_is_replaced():
@@ -289,9 +292,11 @@ def test_backend_that_refuses_fails_the_job():
         def submit(self, fn, /, *args, **kwargs):
             raise RuntimeError("cannot schedule new futures")
 
-    with service(backend=Refuses()) as executor:
-        with pytest.raises(RuntimeError, match="cannot schedule"):
-            executor.submit(jobs.add, 1).result(10)
+    with (
+        service(backend=Refuses()) as executor,
+        pytest.raises(RuntimeError, match="cannot schedule"),
+    ):
+        executor.submit(jobs.add, 1).result(10)
 
 
 def test_future_that_is_cancelled_by_the_backend():
@@ -324,7 +329,7 @@ def test_bad_backends_are_refused():
         ExecutionService(backend=InlineExecutor(), on_broken="sometimes")
 
 
-# -- order, limits, load ----------------------------------------------------------------
+# -- order, limits, load ---------------------------------------------------------------
 
 
 def test_urgency_is_kept_before_a_fifo_backend():

@@ -2,7 +2,7 @@
 
 import concurrent.futures
 import contextvars
-import datetime
+import datetime as dt
 import gc
 import pickle
 import signal
@@ -11,6 +11,7 @@ import time
 import weakref
 
 import pytest
+from executor_tools import Gate, balanced, make_virtual, service, wait_for
 
 from cup.errors import (
     ExecutorClosed,
@@ -22,7 +23,8 @@ from cup.errors import (
     RunTimeout,
 )
 from cup.services.executor import ExecutionService, ScheduledJob, Urgency
-from executor_tools import Gate, balanced, service, virtual, wait_for  # noqa: F401
+
+virtual = pytest.fixture(make_virtual)
 
 
 @pytest.fixture
@@ -71,9 +73,10 @@ def test_after_zero_or_less_is_now(executor):
 def test_at_takes_datetimes_and_numbers(executor):
     now = time.time()
     assert executor.at(now + 0.02, time.time).result(10) >= now + 0.02
-    aware = datetime.datetime.now(datetime.timezone.utc)
+    aware = dt.datetime.now(dt.timezone.utc)
     assert executor.at(aware, int).result(10) == 0
-    naive = datetime.datetime.now() + datetime.timedelta(seconds=0.05)
+    local = dt.datetime.now(dt.timezone.utc).astimezone() + dt.timedelta(seconds=0.05)
+    naive = local.replace(tzinfo=None)
     assert executor.at(naive, time.time).result(10) >= naive.timestamp()
     with pytest.raises(InvalidType):
         executor.at("tomorrow", int)
@@ -83,7 +86,7 @@ def test_at_takes_datetimes_and_numbers(executor):
 
 def test_next_run_is_when_it_is_due(executor):
     job = executor.after(3600, int)
-    left = job.next_run - datetime.datetime.now(datetime.timezone.utc)
+    left = job.next_run - dt.datetime.now(dt.timezone.utc)
     assert 3590 < left.total_seconds() <= 3600
     job.cancel()
     assert job.next_run is None
@@ -135,7 +138,12 @@ def test_cancel_of_a_queued_job(executor):
 
 def test_cancel_of_a_job_that_somebody_awaits(executor):
     job = executor.after(3600, print)
-    waiting = threading.Thread(target=lambda: pytest.raises(JobCancelled, job.result))
+
+    def waits():
+        with pytest.raises(JobCancelled):
+            job.result()
+
+    waiting = threading.Thread(target=waits)
     waiting.start()
     wait_for(lambda: "_parked" in vars(job.future))
     assert job.cancel()
@@ -373,7 +381,7 @@ def test_a_full_group_helps_who_waits_inside():
         assert executor.after(0, waits).result(10) >= 0.1
 
 
-# -- urgency ----------------------------------------------------------------------------
+# -- urgency ---------------------------------------------------------------------------
 
 
 def test_high_goes_before_normal_before_low():
@@ -407,7 +415,7 @@ def test_low_is_not_starved():
         assert first[:14].count("low") <= 1
 
 
-# -- limits -----------------------------------------------------------------------------
+# -- limits ----------------------------------------------------------------------------
 
 
 def test_run_timeout_interrupts_a_delayed_job(executor):
@@ -491,7 +499,7 @@ def test_cancel_previous_interrupts_a_run(executor):
     assert [r.outcome.value for r in series.history] == ["cancelled", "done"]
 
 
-# -- views and figures ------------------------------------------------------------------
+# -- views and figures -----------------------------------------------------------------
 
 
 def test_views_are_equal_by_their_options(executor):

@@ -78,9 +78,7 @@ def test_latest_is_one_run(first, missed):
 
 @pytest.mark.parametrize(("late", "runs"), [(0.0, 1), (1.0, 1), (1.1, 0), (2.9, 0)])
 def test_none_runs_what_is_on_time(late, runs):
-    chosen = made_up_for(
-        CatchUp.none(), 4, 9, now=27.0 + late, start=0.0, period=3.0
-    )
+    chosen = made_up_for(CatchUp.none(), 4, 9, now=27.0 + late, start=0.0, period=3.0)
     assert len(chosen) == runs
     assert made_up_for(
         CatchUp.none(grace=3), 4, 9, now=29.9, start=0.0, period=3.0
@@ -140,7 +138,7 @@ def test_period_that_cannot_be_kept_is_refused(value):
         make_plan(FixedRate(value), 0.0)
 
 
-# -- the calendar -----------------------------------------------------------------------
+# -- the calendar ----------------------------------------------------------------------
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -201,7 +199,7 @@ def test_clock_steps_follow_debian(expr, by, expected):
     assert plan.after_step(5 * HOUR, by, 3 * HOUR) == expected
 
 
-# -- jitter -----------------------------------------------------------------------------
+# -- jitter ----------------------------------------------------------------------------
 
 
 def test_no_jitter_delays_nothing():

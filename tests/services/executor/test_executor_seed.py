@@ -1,11 +1,12 @@
 """The names and examples of the older library, and what it had wrong."""
 
-import datetime
+import datetime as dt
 import threading
 import time
 import zoneinfo
 
 import pytest
+from executor_tools import Gate, balanced, service, wait_for
 
 from cup import log, unittest
 from cup.errors import ExecutorClosed, InvalidType, InvalidValue
@@ -19,14 +20,13 @@ from cup.services.executor import (
     ExecutionService,
 )
 from cup.services.executor._core_seed_cron import ListedTimes
-from executor_tools import Gate, balanced, service, wait_for
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 SHANGHAI = zoneinfo.ZoneInfo("Asia/Shanghai")
-UTC = datetime.timezone.utc
+UTC = dt.timezone.utc
 
 
-# -- the example, as it is written ------------------------------------------------------
+# -- the example, as it is written -----------------------------------------------------
 
 
 class TestMyCase(unittest.CUTCase):
@@ -75,7 +75,7 @@ def test_example_of_the_document(tmp_path, monkeypatch, capsys):
     assert "Passed" in capsys.readouterr().out
 
 
-# -- ExecutionService -------------------------------------------------------------------
+# -- ExecutionService ------------------------------------------------------------------
 
 
 def test_constants():
@@ -228,7 +228,7 @@ def test_bad_arguments_are_refused():
         made.queue_exec(print, 1)
 
 
-# -- CronTask ---------------------------------------------------------------------------
+# -- CronTask --------------------------------------------------------------------------
 
 
 def task(timer, zone=UTC, function=print, *args, **kwargs):
@@ -236,7 +236,7 @@ def task(timer, zone=UTC, function=print, *args, **kwargs):
 
 
 def at(*when, zone=UTC):
-    return datetime.datetime(*when, tzinfo=zone)
+    return dt.datetime(*when, tzinfo=zone)
 
 
 def test_task_tells_what_it_was_made_of():
@@ -257,7 +257,7 @@ def test_next_time_is_that_of_the_zone():
         at(2026, 1, 1, 0, 30)
     )
     assert found == at(2026, 1, 1, 1)
-    assert found.utcoffset() == datetime.timedelta(hours=8)
+    assert found.utcoffset() == dt.timedelta(hours=8)
 
 
 def test_minute_is_not_the_hour():
@@ -326,7 +326,7 @@ def test_leap_day_on_a_weekday():
 
 def test_naive_start_is_of_the_zone():
     made = task({"minute": [0], "hour": [9]}, SHANGHAI)
-    naive = datetime.datetime(2026, 1, 1, 8, 59)
+    naive = at(2026, 1, 1, 8, 59).replace(tzinfo=None)
     assert made.next_schedtime(naive) == at(2026, 1, 1, 1)
 
 
@@ -371,7 +371,7 @@ def test_unknown_zone_is_a_value_error():
         task({}, "Mars/Nowhere")
 
 
-# -- CronExecution ----------------------------------------------------------------------
+# -- CronExecution ---------------------------------------------------------------------
 
 
 def test_cron_execution_runs_tasks():

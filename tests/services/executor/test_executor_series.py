@@ -1,9 +1,10 @@
 """Series in virtual time: rhythms, overlap, catching up, limits, clocks that jump."""
 
-import datetime
+import datetime as dt
 import itertools
 
 import pytest
+from executor_tools import HandExecutor, Virtual, balanced, make_virtual
 
 from cup.errors import InvalidType, InvalidValue, JobCancelled
 from cup.services.executor import (
@@ -16,7 +17,8 @@ from cup.services.executor import (
     RunOutcome,
 )
 from cup.testing import VirtualClock, VirtualDriver
-from executor_tools import HandExecutor, Virtual, balanced, virtual  # noqa: F401
+
+virtual = pytest.fixture(make_virtual)
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -35,7 +37,7 @@ class Book:
         return len(self.times)
 
 
-# -- rhythms ----------------------------------------------------------------------------
+# -- rhythms ---------------------------------------------------------------------------
 
 
 def test_fixed_rate_keeps_its_grid(virtual):
@@ -86,7 +88,7 @@ def test_cron_runs_by_the_calendar(virtual):
     series = virtual.service.cron(Cron("30 2 * * *", "Europe/Berlin"), book)
     virtual.advance(3 * DAY)
     local = [
-        datetime.datetime.fromtimestamp(time, Cron("* * * * *", "Europe/Berlin").tz)
+        dt.datetime.fromtimestamp(time, Cron("* * * * *", "Europe/Berlin").tz)
         for time in book.times
     ]
     assert [(when.hour, when.minute) for when in local] == [(2, 30)] * 3
@@ -97,7 +99,7 @@ def test_cron_expression_means_utc(virtual):
     series = virtual.service.cron("0 12 * * *", print)
     assert (series.next_run.hour, series.next_run.utcoffset()) == (
         12,
-        datetime.timedelta(),
+        dt.timedelta(),
     )
 
 
@@ -106,7 +108,7 @@ def test_hashed_minute_follows_from_the_name(virtual):
     expected = Cron("H * * * *", name="nightly")
     found = view.cron("H * * * *", print).next_run
     assert found == expected.next(
-        datetime.datetime.fromtimestamp(virtual.clock.time(), datetime.timezone.utc)
+        dt.datetime.fromtimestamp(virtual.clock.time(), dt.timezone.utc)
     )
 
 
@@ -141,7 +143,7 @@ def test_a_base_exception_does_not_end_a_series(virtual):
     assert not series.done()
 
 
-# -- limits -----------------------------------------------------------------------------
+# -- limits ----------------------------------------------------------------------------
 
 
 def test_max_runs_ends_a_series_with_its_last_result(virtual):
@@ -197,7 +199,7 @@ def test_history_tells_due_and_start(virtual):
     assert record.ended >= record.started
 
 
-# -- overlap ----------------------------------------------------------------------------
+# -- overlap ---------------------------------------------------------------------------
 
 
 def overlapping(policy, periods=5):
@@ -277,7 +279,7 @@ def test_cancel_previous_takes_a_queued_run_out():
     assert balanced(virtual.service.stop())
 
 
-# -- catching up ------------------------------------------------------------------------
+# -- catching up -----------------------------------------------------------------------
 
 
 def stalled(catch_up, overlap="queue_one"):
@@ -348,7 +350,7 @@ def test_what_is_made_up_for_does_not_overlap():
     assert balanced(virtual.service.stop())
 
 
-# -- clocks -----------------------------------------------------------------------------
+# -- clocks ----------------------------------------------------------------------------
 
 
 def test_periods_do_not_feel_the_wall_clock(virtual):
@@ -388,7 +390,7 @@ def test_cron_believes_a_long_step_forward(virtual, step):
 
 def test_fixed_cron_does_not_repeat_after_a_short_step_back(virtual):
     now = virtual.clock.time()
-    hour = datetime.datetime.fromtimestamp(now, datetime.timezone.utc).hour
+    hour = dt.datetime.fromtimestamp(now, dt.timezone.utc).hour
     book = Book(virtual.clock, wall=True)
     virtual.service.cron(f"0 {(hour + 1) % 24} * * *", book)
     virtual.advance(1.1 * HOUR)
@@ -437,7 +439,7 @@ def test_at_follows_the_wall_clock(virtual):
     assert job.done()
 
 
-# -- jitter -----------------------------------------------------------------------------
+# -- jitter ----------------------------------------------------------------------------
 
 
 def test_jitter_moves_runs_and_keeps_the_grid(virtual):
@@ -465,7 +467,7 @@ def test_stable_jitter_is_the_same_each_time(virtual):
     assert len({round(time % 10, 6) for time in book.times}) == 1
 
 
-# -- handles ----------------------------------------------------------------------------
+# -- handles ---------------------------------------------------------------------------
 
 
 def test_cancel_ends_a_series(virtual):
@@ -483,7 +485,10 @@ def test_cancel_ends_a_series(virtual):
 
 
 def test_a_run_can_cancel_its_series(virtual):
-    series = virtual.service.every(1, lambda: series.cancel())
+    def cancels():
+        return series.cancel()
+
+    series = virtual.service.every(1, cancels)
     virtual.advance(5)
     assert series.runs == 1
     assert series.cancelled()
@@ -622,9 +627,10 @@ def test_bad_options_are_refused(virtual, options, error):
         virtual.service.options(**options)
 
 
-# -- long times -------------------------------------------------------------------------
+# -- long times ------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_virtual_week_of_a_hundred_jobs():
     virtual = Virtual()
     books = []

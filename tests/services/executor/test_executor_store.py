@@ -5,8 +5,9 @@ import time
 
 import anyio
 import pytest
-
 import stored_jobs
+from executor_tools import Virtual, balanced, in_child, needs_fork, wait_for
+
 from cup.errors import InvalidType, InvalidValue, UnknownJob
 from cup.services.executor import (
     Aligned,
@@ -28,7 +29,6 @@ from cup.services.executor._core_stored import (
     read_entry,
 )
 from cup.services.executor.api_values import JobOptions
-from executor_tools import Virtual, balanced, in_child, needs_fork, wait_for
 
 HOUR = 3600.0
 
@@ -50,7 +50,7 @@ def running(store, **options):
     return executor
 
 
-# -- entries ----------------------------------------------------------------------------
+# -- entries ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,15 @@ def test_what_means_nothing_is_unknown(text):
         read_entry(text)
 
 
-@pytest.mark.parametrize("path", ["no.such:thing", "stored_jobs:gone", "stored_jobs:RAN"])
+@pytest.mark.parametrize(
+    "path", ["no.such:thing", "stored_jobs:gone", "stored_jobs:RAN"]
+)
 def test_functions_that_are_gone_are_unknown(path):
     with pytest.raises(UnknownJob, match=path):
         function_at(path)
 
 
-# -- life -------------------------------------------------------------------------------
+# -- life ------------------------------------------------------------------------------
 
 
 def test_job_is_stored_before_the_call_returns(store):
@@ -315,12 +317,16 @@ def test_coroutines_cannot_be_stored(store):
             job = await view.after(0.01, stored_jobs.note, 5)
             assert [*store.jobs] == ["k"]
             assert await job == 1
-            await (await executor.options(key="s", max_runs=1).every(
-                0.01, stored_jobs.note
-            ))
-            await (await executor.options(key="c", max_runs=1).cron(
-                "* * * * * *", stored_jobs.note
-            ))
+            await (
+                await executor.options(key="s", max_runs=1).every(
+                    0.01, stored_jobs.note
+                )
+            )
+            await (
+                await executor.options(key="c", max_runs=1).cron(
+                    "* * * * * *", stored_jobs.note
+                )
+            )
 
     anyio.run(main)
     assert store.jobs == {}

@@ -8,12 +8,12 @@ import time
 import weakref
 
 import pytest
+from executor_tools import service, wait_for
 from hypothesis import given, settings, strategies as st
 
 from cup.services.executor import ExecutionService
 from cup.services.executor._core_timers import BATCH, SLICE, UNARMED, Timers
 from cup.testing import VirtualClock, VirtualDriver
-from executor_tools import service, wait_for
 
 
 class Bell:
@@ -262,7 +262,7 @@ def test_timers_agree_with_a_plain_list(actions):
     assert stage.book == expected
 
 
-# -- the wall clock ---------------------------------------------------------------------
+# -- the wall clock --------------------------------------------------------------------
 
 
 def test_wall_timer_follows_a_step_forward(stage):
@@ -319,7 +319,7 @@ def test_monotonic_timers_ignore_the_wall_clock(stage):
     ]
 
 
-# -- on a thread ------------------------------------------------------------------------
+# -- on a thread -----------------------------------------------------------------------
 
 
 def test_a_million_pending_timers_are_cheap():

@@ -293,8 +293,7 @@ def test_threads_share_one_reader(service):
     seen = []
 
     def read():
-        for event in events:
-            seen.append(event.number)
+        seen.extend(event.number for event in events)
 
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:

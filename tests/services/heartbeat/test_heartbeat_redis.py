@@ -22,7 +22,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "generator"))
 
 from redis_tools import needs_server, redis_server
 
-from cup.errors import HeartbeatClosed, InvalidType, InvalidValue, MissingExtra
+from cup.errors import (
+    ForkedProcess,
+    HeartbeatClosed,
+    InvalidType,
+    InvalidValue,
+    MissingExtra,
+)
 from cup.services.heartbeat import (
     Agent,
     AsyncAgent,
@@ -361,8 +367,13 @@ def test_a_server_that_lost_its_data_is_told_of(server, caplog):
     turned.client.close()
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("data", [True, False])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(True, marks=pytest.mark.full),
+        pytest.param(False, marks=pytest.mark.long),
+    ],
+)
 def test_a_restart_of_the_server_blames_nobody(data):
     options = ["--appendonly", "yes", "--appendfsync", "always"] if data else []
     with redis_server(*options) as server, contextlib.ExitStack() as block:
@@ -571,9 +582,29 @@ def test_what_makes_no_sense_is_refused(shared):
         view.refresh("a", timeout=-1)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_has_no_part_in_it(shared):
+    with RedisHeartbeats(shared.url, name="forked") as view:
+        pid = os.fork()
+        if pid == 0:
+            refused = 0
+            for call in (view.tick, view.events, lambda: view.refresh("a")):
+                try:
+                    call()
+                except ForkedProcess:
+                    refused += 1
+            view.stop()
+            os._exit(refused)
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 3
+        view.refresh("a")
+        view.tick()
+        assert view.stats().reachable
+
+
 def test_a_missing_package_is_named(monkeypatch, shared):
     for name, kind in (("redis", RedisHeartbeats), ("coredis", AsyncRedisHeartbeats)):
         monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(MissingExtra, match="pip install redis coredis"):
             kind(shared.url)
-    assert os.path.exists(shared.folder)

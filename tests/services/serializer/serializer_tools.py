@@ -39,7 +39,9 @@ def new_disk(**options):
 
 def syncs_of(disk, path=".seg"):
     return [
-        event for event in disk.trace if event.operation == "sync" and path in event.path
+        event
+        for event in disk.trace
+        if event.operation == "sync" and path in event.path
     ]
 
 

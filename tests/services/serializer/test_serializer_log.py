@@ -367,7 +367,10 @@ def test_checkpoints_are_kept_in_pairs(colour, disk):
             for number in range(1, 5):
                 await a.call("append", b"x")
                 stored = await a.call("checkpoint", b"state %d" % number)
-                assert (stored.at_id, stored.state) == (number + 1, b"state %d" % number)
+                assert (stored.at_id, stored.state) == (
+                    number + 1,
+                    b"state %d" % number,
+                )
             assert await a.call("latest_checkpoint") == stored
             names = [n for n in disk.listdir(PLACE) if n.endswith(".checkpoint")]
             assert len(names) == 2
@@ -505,12 +508,10 @@ async def test_log_is_shared_by_threads_and_tasks(anyio_backend):
     seen = []
 
     async def task():
-        for _ in range(20):
-            seen.append(await log.aio.append(b"task"))
+        seen.extend([await log.aio.append(b"task") for _ in range(20)])
 
     def thread():
-        for _ in range(20):
-            seen.append(log.append(b"thread"))
+        seen.extend([log.append(b"thread") for _ in range(20)])
 
     async with anyio.create_task_group() as tasks:
         for _ in range(4):

@@ -64,7 +64,7 @@ class PoolCrew:
     def vanish(self) -> None:
         """Do nothing: the pool begins anew by itself."""
 
-    def take_in(self, record: Record, options: JobOptions) -> None:
+    def take_in(self, record: Record, options: JobOptions, /) -> None:
         """Queue a record under the limits of its view."""
         if options.queue_timeout is not None or options.run_timeout is not None:
             limits = Limits(
@@ -73,19 +73,19 @@ class PoolCrew:
             limit(self._core, record, limits)
         self._core.enqueue(record, options.urgency)
 
-    def withdrew(self, sink: Sink) -> None:
+    def withdrew(self, sink: Sink, /) -> None:
         """Count a job that was taken out of the queue."""
         self._core.withdrew(sink)
 
-    def interrupt(self, sink: Sink, interrupt: Interrupt) -> bool:
+    def interrupt(self, sink: Sink, interrupt: Interrupt, /) -> bool:
         """Interrupt the running job of a sink; False if it does not run."""
         return self._core.interrupt(sink, interrupt)
 
-    def run_here(self, record: Record) -> bool:
+    def run_here(self, record: Record, /) -> bool:
         """Run a queued job in the calling worker, if waiting would never end."""
         return self._core.run_here(record)
 
-    def may_starve(self, record: Record) -> bool:
+    def may_starve(self, record: Record, /) -> bool:
         """Tell whether who waits for a queued job has to try `run_here` again."""
         return self._core.may_starve(record)
 

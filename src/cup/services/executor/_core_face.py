@@ -21,12 +21,12 @@ from cup.services.threadpool.api import Urgency
 
 from ._core import ExecutorCore
 from ._core_cron import Cron
-from ._core_handle import ScheduledJob, name_of, start_now
+from ._core_handle import ScheduledJob, due_now, name_of
 from ._core_lane import Lane
 from ._core_plans import CronPlan, make_plan
 from ._core_series import SeriesCore
 from ._core_series_handle import Series
-from ._core_settings import instant_of
+from ._core_settings import check_kind, instant_of
 from ._core_stored import make_entry
 from .api_values import JobOptions
 
@@ -180,7 +180,7 @@ class Face:
 
         if not self._core.plain:
             self._core.admit(starts=True)
-        return start_now(lane, fn, args, kwargs, job_context())
+        return due_now(lane, fn, args, kwargs, job_context())
 
     def _after(
         self,
@@ -252,14 +252,12 @@ class Face:
     ) -> SeriesCore:
         return self._begin(crew, CronPlan(cron), fn, args, kwargs)
 
-    def _calendar(self, cron: Cron | str, fn: object) -> Cron:
+    def _calendar(self, cron: Cron | str, fn: Callable[..., object]) -> Cron:
         """Return the calendar that was given, or that an expression means."""
         if isinstance(cron, str):
             return Cron(cron, name=self._options.name or name_of(fn))
 
-        if not isinstance(cron, Cron):
-            raise InvalidType(f"give a Cron or an expression, not {cron!r}")
-
+        check_kind("cron", cron, Cron)
         return cron
 
     def _until(self, when: datetime | float) -> float:

@@ -18,6 +18,8 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from cup._core import timekeeper
 from cup._core.lifecycle import Stage
 from cup._core.program import Program
@@ -118,7 +120,7 @@ class ForeignCrew(Program):
 
     # -- what lanes ask ------------------------------------------------------------
 
-    def take_in(self, record: Record, options: JobOptions) -> None:
+    def take_in(self, record: Record, options: JobOptions, /) -> None:
         """Queue a record, to be handed over when there is room."""
         if options.queue_timeout is not None:
             timeout = options.queue_timeout
@@ -130,21 +132,21 @@ class ForeignCrew(Program):
         self._queue.put(record, options.urgency)
         self._nudge()
 
-    def withdrew(self, _: Sink) -> None:
+    def withdrew(self, _: Sink, /) -> None:
         """Count a job that was taken out of the queue."""
         self._cancelled.add()
         self._queue.emptied()
         self._core.something_ended()
 
-    def interrupt(self, _: Sink, __: Interrupt) -> bool:
+    def interrupt(self, _: Sink, __: Interrupt, /) -> bool:
         """Return False: nothing reaches into a foreign worker."""
         return False
 
-    def run_here(self, _: Record) -> bool:
+    def run_here(self, _: Record, /) -> bool:
         """Return False: the job is for workers of another kind."""
         return False
 
-    def may_starve(self, _: Record) -> bool:
+    def may_starve(self, _: Record, /) -> bool:
         """Return False: nobody who waits is one of the workers."""
         return False
 
@@ -153,10 +155,8 @@ class ForeignCrew(Program):
 
     def busy(self) -> int:
         """Return how many jobs have not ended; one more until the executor is shut."""
-        return len(self._queue) + len(self._flying) + int(self._is_open())
-
-    def _is_open(self) -> bool:
-        return self._core.refusing and self._make is not None and bool(self._executor)
+        own = self._make is not None and self._executor is not None
+        return len(self._queue) + len(self._flying) + int(own and self._core.refusing)
 
     def counts(self) -> Counts:
         """Return the figures of this moment."""
@@ -234,7 +234,8 @@ class ForeignCrew(Program):
 
     # -- the program ---------------------------------------------------------------
 
-    def step(self, _: float) -> None:
+    @override
+    def step(self, now: float) -> None:
         """Take as many jobs as there is room for."""
         if self._slots is None:
             if not (len(self._queue) or self._again):
@@ -278,9 +279,6 @@ class ForeignCrew(Program):
 
     def _open_executor(self) -> None:
         """Have an executor, and know how many jobs it gets at once."""
-        if self._slots is not None:
-            return
-
         try:
             if self._executor is None:
                 assert self._make is not None, "an executor that was given stays"

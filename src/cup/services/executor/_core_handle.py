@@ -10,6 +10,7 @@ Not here: what runs again and again (`_core_series`).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cup.services.threadpool._core_job import Job
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from cup._core.interrupt import Interrupt
     from cup.services.threadpool._core_record import Record
 
-__all__ = ["Cancelled", "DueJob", "Handle", "ScheduledJob", "name_of", "start_now"]
+__all__ = ["Cancelled", "DueJob", "Handle", "ScheduledJob", "due_now", "name_of"]
 
 T = TypeVar("T")
 
@@ -64,9 +65,9 @@ class DueJob(Job[T]):
             self._owner.fired = True
 
 
-def name_of(fn: object) -> str:
+def name_of(fn: Callable[..., object] | None) -> str:
     """Return what a callable is called."""
-    while hasattr(fn, "func"):  # partial objects
+    while isinstance(fn, partial):
         fn = fn.func
     return str(getattr(fn, "__qualname__", None) or type(fn).__name__)
 
@@ -223,6 +224,12 @@ class ScheduledJob(Handle[T]):
         self._job: DueJob[T] | Cancelled | None = None
         self.ticket = UNARMED
 
+    def become_due(self, lane: Lane, due: DueJob[T]) -> None:
+        """Be the handle of a job that is due, without what only timers need."""
+        self._lane = lane
+        self._job = due
+        self.ticket = UNARMED
+
     # -- what callers ask ----------------------------------------------------------
 
     @property
@@ -367,7 +374,7 @@ class ScheduledJob(Handle[T]):
         return job
 
 
-def start_now(
+def due_now(
     lane: Lane,
     fn: Callable[..., T],
     args: tuple[Any, ...],
@@ -378,10 +385,9 @@ def start_now(
     record = [fn, context, args, kwargs]
     due: DueJob[T] = DueJob(lane.owner, record)
     due.label = lane.options.name or getattr(fn, "__qualname__", "") or name_of(fn)
-    job: ScheduledJob[T] = ScheduledJob.__new__(ScheduledJob)
-    job._lane = lane  # noqa: SLF001 - this is a constructor, without the timer's part
-    job._job = due  # noqa: SLF001 - the same
-    job.ticket = UNARMED
+    kind: type[ScheduledJob[T]] = ScheduledJob
+    job = kind.__new__(kind)
+    job.become_due(lane, due)
     lane.core.submitted.add()
     lane.hand_over(record)
     return job

@@ -79,23 +79,23 @@ class Crew(Protocol):
         """Begin anew in a forked child."""
         ...
 
-    def take_in(self, record: Record, options: JobOptions) -> None:
+    def take_in(self, record: Record, options: JobOptions, /) -> None:
         """Queue a record; it raises if it cannot, and has not queued it then."""
         ...
 
-    def withdrew(self, sink: Sink) -> None:
+    def withdrew(self, sink: Sink, /) -> None:
         """Count a job that was taken out of the queue."""
         ...
 
-    def interrupt(self, sink: Sink, interrupt: Interrupt) -> bool:
+    def interrupt(self, sink: Sink, interrupt: Interrupt, /) -> bool:
         """Interrupt the running job of a sink; False if it does not run."""
         ...
 
-    def run_here(self, record: Record) -> bool:
+    def run_here(self, record: Record, /) -> bool:
         """Run a queued job in the calling worker, if waiting for it would never end."""
         ...
 
-    def may_starve(self, record: Record) -> bool:
+    def may_starve(self, record: Record, /) -> bool:
         """Tell whether who waits for a queued job has to try `run_here` again."""
         ...
 

@@ -16,6 +16,8 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from cup._core import lifecycle
 from cup._core.program import Program
 from cup.errors import UnknownJob
@@ -152,7 +154,8 @@ class Ledger(Program):
         if seat is not None:
             seat.nudge(deadline)
 
-    def step(self, _: float) -> None:
+    @override
+    def step(self, now: float) -> None:
         """Have everything written that was collected, as one group."""
         if self._changes:
             self.effects.append(self._write)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from cup._core.clock import check_timeout
-from cup.errors import InvalidType, InvalidValue
+from ._core_periods import finite
 
 if TYPE_CHECKING:
     from cup._core.clock import WakefulClock
@@ -30,13 +29,7 @@ class Moments:
             InvalidValue: If the delay is NaN or infinite.
             InvalidType: If it is not a number.
         """
-        if delay is None:
-            raise InvalidType("a delay is a number of seconds, not None")
-
-        seconds = check_timeout(delay, "delay")
-        if seconds is None:
-            raise InvalidValue(f"delay={delay!r} never ends; use a number of seconds")
-
+        seconds = finite("delay", delay)
         return seconds + (self.clock.time() if by_wall else self.clock.monotonic())
 
     def wall_of(self, due: float, *, by_wall: bool) -> float:

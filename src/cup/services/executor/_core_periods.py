@@ -24,6 +24,7 @@ __all__ = [
     "check_period",
     "delayed_by",
     "due_at",
+    "finite",
     "index_after",
     "index_at",
     "made_up_for",
@@ -123,14 +124,25 @@ def check_period(name: str, value: float) -> float:
         InvalidType: If it is not a number.
         InvalidValue: If it is NaN, infinite, zero or negative.
     """
+    seconds = finite(name, value)
+    if seconds < SHORTEST:
+        raise InvalidValue(f"{name}={value!r} is below {SHORTEST} s, the shortest one")
+
+    return seconds
+
+
+def finite(name: str, value: float | None) -> float:
+    """Refuse what is no number of seconds that ends; negative ones count as zero.
+
+    Raises:
+        InvalidType: If it is not a number.
+        InvalidValue: If it is NaN or infinite.
+    """
     if value is None:
         raise InvalidType(f"{name} must be seconds (a number), not None")
 
     seconds = check_timeout(value, name)
     if seconds is None:
         raise InvalidValue(f"{name}={value!r} never ends; use a number of seconds")
-
-    if seconds < SHORTEST:
-        raise InvalidValue(f"{name}={value!r} is below {SHORTEST} s, the shortest one")
 
     return seconds

@@ -62,23 +62,23 @@ class Plan(Protocol):
         """Whether its times are of the wall clock."""
         ...
 
-    def begin(self, now: float) -> float | None:
+    def begin(self, now: float, /) -> float | None:
         """Return when the first run is due; None for never."""
         ...
 
-    def fire(self, due: float, now: float, catch_up: CatchUp) -> Firing:
+    def fire(self, due: float, now: float, catch_up: CatchUp, /) -> Firing:
         """Say what to do at `now` about the run that was due, and what came after."""
         ...
 
-    def after_run(self, now: float) -> float | None:
+    def after_run(self, now: float, /) -> float | None:
         """Return when the next run is due after one has ended; None if that is set."""
         ...
 
-    def after_step(self, due: float, by: float, now: float) -> float | None:
+    def after_step(self, due: float, by: float, now: float, /) -> float | None:
         """Return when the run that is waited for is due after the clock was set."""
         ...
 
-    def room(self, due: float) -> float:
+    def room(self, due: float, /) -> float:
         """Return the seconds from a run to the next one."""
         ...
 
@@ -93,7 +93,7 @@ class RatePlan:
         self._period = period
         self.by_wall: bool = by_wall
 
-    def begin(self, now: float) -> float:
+    def begin(self, now: float, /) -> float:
         """Return the first time of the grid that is not over."""
         return self._next_after(math.nextafter(now, -math.inf))
 
@@ -103,7 +103,7 @@ class RatePlan:
             index = max(0, index)
         return due_at(self._start, self._period, index)
 
-    def fire(self, due: float, now: float, catch_up: CatchUp) -> Firing:
+    def fire(self, due: float, now: float, catch_up: CatchUp, /) -> Firing:
         """Start what `catch_up` says; the next is the first one after now."""
         start, period = self._start, self._period
         first = round((due - start) / period)
@@ -118,14 +118,14 @@ class RatePlan:
             last + 1 - first - len(chosen),
         )
 
-    def after_run(self, _: float) -> None:
+    def after_run(self, _: float, /) -> None:
         """Return None: the rate does not depend on how long runs take."""
 
-    def after_step(self, due: float, by: float, now: float) -> float:
+    def after_step(self, due: float, by: float, now: float, /) -> float:
         """Go by the new time; a short way forward is made up for."""
         return due if 0 < by < FAR else self._next_after(now)
 
-    def room(self, _: float) -> float:
+    def room(self, _: float, /) -> float:
         """Return the period."""
         return self._period
 
@@ -141,23 +141,23 @@ class DelayPlan:
         self._first = first
         self._period = period
 
-    def begin(self, now: float) -> float:
+    def begin(self, now: float, /) -> float:
         """Return when the first run is due."""
         return now + self._first
 
-    def fire(self, due: float, _: float, __: CatchUp) -> Firing:
+    def fire(self, due: float, _: float, __: CatchUp, /) -> Firing:
         """Start the one run; its end tells when the next is due."""
         return Firing((due,), None, 0)
 
-    def after_run(self, now: float) -> float:
+    def after_run(self, now: float, /) -> float:
         """Return when the next run is due."""
         return now + self._period
 
-    def after_step(self, due: float, _: float, __: float) -> float:
+    def after_step(self, due: float, _: float, __: float, /) -> float:
         """Change nothing: it does not go by the wall clock."""
         return due
 
-    def room(self, _: float) -> float:
+    def room(self, _: float, /) -> float:
         """Return that the next run waits for this one."""
         return math.inf
 
@@ -194,11 +194,11 @@ class CronPlan:
             field.startswith("*") for field in fields[-5:-3]
         )
 
-    def begin(self, now: float) -> float | None:
+    def begin(self, now: float, /) -> float | None:
         """Return the first time of the calendar after now."""
         return self._cron.next_after(now)
 
-    def fire(self, due: float, now: float, catch_up: CatchUp) -> Firing:
+    def fire(self, due: float, now: float, catch_up: CatchUp, /) -> Firing:
         """Start what `catch_up` says; the next is the first one after now."""
         cron = self._cron
         upcoming = cron.next_after(due)
@@ -244,17 +244,17 @@ class CronPlan:
             yield due
             due = self._cron.next_after(due)
 
-    def after_run(self, _: float) -> None:
+    def after_run(self, _: float, /) -> None:
         """Return None: the calendar does not depend on how long runs take."""
 
-    def after_step(self, due: float, by: float, now: float) -> float | None:
+    def after_step(self, due: float, by: float, now: float, /) -> float | None:
         """Follow Debian's cron: up to three hours are made up for, or waited for."""
         if abs(by) < FAR and (by > 0 or not self._repeats):
             return due
 
         return self._cron.next_after(now)
 
-    def room(self, due: float) -> float:
+    def room(self, due: float, /) -> float:
         """Return the seconds to the next time of the calendar."""
         upcoming = self._cron.next_after(due)
         return math.inf if upcoming is None else upcoming - due
@@ -279,12 +279,16 @@ def make_plan(rhythm: RhythmLike, now: float) -> Plan:
         period = check_period("period", rhythm.period)
         return RatePlan(now + _first(rhythm.first, period), period, by_wall=False)
 
+    _check_number(rhythm)
+    return make_plan(FixedRate(float(rhythm)), now)
+
+
+def _check_number(rhythm: object) -> None:
     if isinstance(rhythm, bool) or not isinstance(rhythm, float | int):
         raise InvalidType(
             "a period is a number of seconds, a FixedRate, a FixedDelay or an Aligned, "
             f"not {rhythm!r}"
         )
-    return make_plan(FixedRate(float(rhythm)), now)
 
 
 def _first(first: float | None, period: float) -> float:

@@ -85,7 +85,7 @@ class SeriesCore:
         self._last_run = False  # no alarm is set any more
         self._over = False  # nothing runs any more but what runs already
         self._runs = Overlapping(self._options.overlap)
-        self._notes = Notes(self._report)
+        self._notes = Notes(partial(self.core.report, what=f"series {name!r} failed"))
 
     # -- what happens to it; never waits -------------------------------------------
 
@@ -178,9 +178,6 @@ class SeriesCore:
         self.job.vanish()
 
     # -- what notes do; one at a time ----------------------------------------------
-
-    def _report(self, error: BaseException) -> None:
-        self.core.report(error, f"series {self.name!r} failed")
 
     def _now(self) -> float:
         clock = self.core.clock

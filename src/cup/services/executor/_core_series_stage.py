@@ -6,6 +6,8 @@ from _thread import allocate_lock
 from collections import deque
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from ._core_lane import Lane, Stage
 
 if TYPE_CHECKING:
@@ -71,22 +73,27 @@ class SeriesStage(Stage):
         super().__init__(lane)
         self._series = series
 
-    def withdrew(self, _: Sink) -> None:
+    @override
+    def withdrew(self, sink: Sink) -> None:
         """End the series: its future was cancelled."""
         self._lane.core.cancelled.add()
         self._series.end()
 
-    def interrupt(self, _: Sink, interrupt: Interrupt) -> bool:
+    @override
+    def interrupt(self, sink: Sink, interrupt: Interrupt) -> bool:
         """Interrupt the runs that run now."""
         return self._series.interrupt(interrupt)
 
-    def run_here(self, _: Record) -> bool:
+    @override
+    def run_here(self, record: Record) -> bool:
         """Do nothing: a series is no call."""
         return False
 
-    def may_starve(self, _: Record) -> bool:
+    @override
+    def may_starve(self, record: Record) -> bool:
         """Tell that no worker runs a series itself."""
         return False
 
+    @override
     def relieve(self) -> None:
         """Do nothing: what is told of the end of a series is told by its crew."""

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from .api import Backend, JobStore, TimeSource
     from .api_values import Urgency
 
-__all__ = ["Settings", "check_options", "instant_of", "make_settings"]
+__all__ = [
+    "Settings",
+    "check_kind",
+    "check_options",
+    "instant_of",
+    "make_settings",
+]
 
 _POLICIES: Final = ("skip", "queue_one", "queue_all", "cancel_previous")
 _CATCH_UPS: Final = {
@@ -34,7 +40,7 @@ _CATCH_UPS: Final = {
     "all": CatchUp.all(),
 }
 
-_number = itertools.count(1)
+_serial = itertools.count(1)
 
 
 class ThreadSource:
@@ -100,7 +106,7 @@ def make_settings(
     if on_broken not in get_args(OnBroken):
         raise InvalidValue(f"on_broken={on_broken!r} is neither 'fail' nor 'retry'")
 
-    chosen = name or f"ExecutionService-{next(_number)}"
+    chosen = name or f"ExecutionService-{next(_serial)}"
     return Settings(
         name=chosen,
         delayed_workers=delay_exe_thdnum,
@@ -194,14 +200,22 @@ def _check_catch_up(catch_up: CatchUp | str) -> CatchUp:
             )
         return found
 
-    if not isinstance(catch_up, CatchUp):
-        raise InvalidType(f"catch_up must be a CatchUp or its name, not {catch_up!r}")
-
+    check_kind("catch_up", catch_up, CatchUp)
     if catch_up.limit is not None:
         check_at_least_one("catch_up.limit", catch_up.limit)
     check_timeout(catch_up.window, "catch_up.window")
     check_timeout(catch_up.grace, "catch_up.grace")
     return catch_up
+
+
+def check_kind(name: str, value: object, kind: type) -> None:
+    """Refuse what is of another type.
+
+    Raises:
+        InvalidType: If it is.
+    """
+    if not isinstance(value, kind):
+        raise InvalidType(f"{name} must be a {kind.__name__}, not {value!r}")
 
 
 def _check_jitter(jitter: Jitter | float | None) -> Jitter | None:
@@ -231,13 +245,17 @@ def instant_of(when: datetime | float, name: str = "when") -> float:
         except (OverflowError, OSError, ValueError) as error:
             raise InvalidValue(f"{name}={when!r} cannot be reached: {error}") from None
 
-    if isinstance(when, bool) or not isinstance(when, float | int):
-        raise InvalidType(f"{name} must be a datetime or seconds, not {when!r}")
-
-    seconds = float(when)
+    seconds = _number(name, when)
     if not seconds - seconds == 0.0:  # NaN and infinities
         raise InvalidValue(f"{name}={when!r} is no moment")
     return seconds
+
+
+def _number(name: str, when: object) -> float:
+    if isinstance(when, bool) or not isinstance(when, float | int):
+        raise InvalidType(f"{name} must be a datetime or seconds, not {when!r}")
+
+    return float(when)
 
 
 assert set(_POLICIES) == set(get_args(get_args(Overlap)[0]))

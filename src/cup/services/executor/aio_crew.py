@@ -101,7 +101,7 @@ class LoopCrew:
         self._failed = Count()
         self._cancelled = Count()
 
-    def take_in(self, record: Record, options: JobOptions) -> None:
+    def take_in(self, record: Record, options: JobOptions, /) -> None:
         """Have the loop start a task for a record soon."""
         self._queued[id(record)] = record
         if not self.loop.post(_Start(self, record, options)):
@@ -110,12 +110,12 @@ class LoopCrew:
                 "the event loop that scheduled this coroutine function has ended"
             )
 
-    def withdrew(self, _: Sink) -> None:
+    def withdrew(self, _: Sink, /) -> None:
         """Count a job that was cancelled before its task was spawned."""
         self._cancelled.add()
         self._core.something_ended()
 
-    def interrupt(self, sink: Sink, interrupt: Interrupt) -> bool:
+    def interrupt(self, sink: Sink, interrupt: Interrupt, /) -> bool:
         """Cancel the task of a job; False if it does not run."""
         running = self._running.get(sink)
         if running is None:
@@ -124,11 +124,11 @@ class LoopCrew:
         running.interrupt = interrupt
         return self.loop.post(running)
 
-    def run_here(self, _: Record) -> bool:
+    def run_here(self, _: Record, /) -> bool:
         """Return False: a worker runs no coroutine."""
         return False
 
-    def may_starve(self, _: Record) -> bool:
+    def may_starve(self, _: Record, /) -> bool:
         """Return False: no worker is needed."""
         return False
 

@@ -134,6 +134,11 @@ class CronTask:
         return f"<CronTask {self._name!r} {self._taskid!r} {self._times.expr!r}>"
 
 
+def _check_task(task: object) -> None:
+    if not isinstance(task, CronTask):
+        raise InvalidType(f"give a CronTask, not {task!r}")
+
+
 class CronExecution(ExecutionService):
     """Runs tasks by the calendar: the older form of `ExecutionService.cron`.
 
@@ -168,9 +173,7 @@ class CronExecution(ExecutionService):
             InvalidType: If it is no task.
             ExecutorClosed: If the service was stopped.
         """
-        if not isinstance(crontask, CronTask):
-            raise InvalidType(f"give a CronTask, not {crontask!r}")
-
+        _check_task(crontask)
         taskid = crontask.taskid()
         found = self._tasks.get(taskid)
         if found is not None and not found[1].done():

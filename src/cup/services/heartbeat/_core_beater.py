@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cup._core import fork
 from cup._core.clock import SYSTEM
 from cup._core.datagrams import Datagrams, parse_addresses
+from cup._core.program import perform
 from cup.errors import (
     ForkedProcess,
     HeartbeatClosed,
@@ -179,6 +180,8 @@ class Beater:
             links.append(Link(address, families[family]))
         self._sockets = [*families.values()]
         self._program.links = links
+        # Whoever has started an agent has beaten, even if it ends at once.
+        perform(self._program, SYSTEM.monotonic())
 
     def _close(self, *, leave: bool) -> None:
         """Say good-bye, if the end is a good one, and close the sockets."""

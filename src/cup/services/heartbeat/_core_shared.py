@@ -13,10 +13,12 @@ import json
 import logging
 import math
 import secrets
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Final
 
+from cup._core import fork
 from cup._core.clock import SYSTEM
-from cup.errors import HeartbeatClosed
+from cup.errors import ForkedProcess, HeartbeatClosed
 
 from ._core_feed import check_limit
 from ._core_scripts import BEATS, LEAVE, SNAPSHOT, TICK
@@ -68,6 +70,7 @@ class SharedCore:
         "_events",
         "_failing",
         "_forgive",
+        "_generation",
         "_gone",
         "_hold",
         "_holding",
@@ -78,6 +81,7 @@ class SharedCore:
         "_mass_least",
         "_mass_share",
         "_max_devices",
+        "_mutex",
         "_name",
         "_pending",
         "_refused",
@@ -111,6 +115,8 @@ class SharedCore:
         hold = 3 * self._timeout if hold is None else hold
         self._hold: float = check_seconds("hold", hold)
         self._events: SharedEvents = SharedEvents(SYSTEM)
+        self._mutex = allocate_lock()
+        self._generation: int = fork.generation()
         self._pending: dict[str, tuple[str, int, str]] = {}
         self._leaving: list[tuple[str, str]] = []
         self._life: str | None = None
@@ -140,7 +146,10 @@ class SharedCore:
             InvalidType: If the key is no text.
             InvalidValue: If the time-out is not above zero, or the key cannot be sent.
         """
-        self._pending[sendable(key)] = _NO_ORDER, self._millis(timeout), ""
+        self._check()
+        beat = _NO_ORDER, self._millis(timeout), ""
+        with self._mutex:
+            self._pending[sendable(key)] = beat
 
     def refresh_many(self, keys: Iterable[str]) -> None:
         """Note a beat of each of many devices.
@@ -152,8 +161,11 @@ class SharedCore:
             InvalidType: If a key is no text.
             InvalidValue: If a key cannot be sent.
         """
+        self._check()
         beat = _NO_ORDER, self._millis(None), ""
-        self._pending.update({sendable(key): beat for key in keys})
+        beats = {sendable(key): beat for key in keys}
+        with self._mutex:
+            self._pending.update(beats)
 
     def leave(self, key: str) -> None:
         """Take a device off the list, without calling it lost, with the next tick.
@@ -169,15 +181,18 @@ class SharedCore:
     ) -> None:
         """Note a beat that was heard, unless a later one was already."""
         ours = order(incarnation, sequence)
-        known = self._pending.get(key)
-        if known is None or known[0] < ours:
-            self._pending[key] = ours, millis or self._millis(None), address
+        millis = millis or self._millis(None)
+        with self._mutex:
+            known = self._pending.get(key)
+            if known is None or known[0] < ours:
+                self._pending[key] = ours, millis, address
 
     def offer_leave(self, key: str, incarnation: int, sequence: int) -> None:
         """Note a farewell that was heard."""
         ours = order(incarnation, sequence) if incarnation else _NO_ORDER
-        self._pending.pop(key, None)
-        self._leaving.append((key, ours))
+        with self._mutex:
+            self._pending.pop(key, None)
+            self._leaving.append((key, ours))
 
     def forgive(self) -> None:
         """Let silence count from the next tick on: who hears beats was stopped."""
@@ -198,7 +213,14 @@ class SharedCore:
         """
         return self._events.on_event(callback, limit=limit)
 
+    def _check(self) -> None:
+        if self._generation != fork.generation():
+            raise ForkedProcess(
+                "a shared view works in the process that made it; make one in the child"
+            )
+
     def _open_feed(self, limit: int) -> Feed:
+        self._check()
         if self._closed:
             raise HeartbeatClosed("this view has ended: there are no more events")
         return self._events.open_feed(limit)
@@ -243,13 +265,15 @@ class SharedCore:
 
     def take_beats(self) -> list[tuple[str, tuple[str, int, str]]]:
         """Take what is to be sent; `give_back` it if it could not be."""
-        pending, self._pending = self._pending, {}
+        with self._mutex:
+            pending, self._pending = self._pending, {}
         return [*pending.items()]
 
     def give_back(self, beats: Iterable[tuple[str, tuple[str, int, str]]]) -> None:
         """Keep beats for the next tick, unless there are later ones."""
-        for key, beat in beats:
-            self._pending.setdefault(key, beat)
+        with self._mutex:
+            for key, beat in beats:
+                self._pending.setdefault(key, beat)
 
     def to_beat(self, beats: Iterable[tuple[str, tuple[str, int, str]]]) -> Request:
         """Ask to note some beats."""
@@ -260,12 +284,14 @@ class SharedCore:
 
     def take_farewells(self) -> list[tuple[str, str]]:
         """Take who has left."""
-        leaving, self._leaving = self._leaving, []
+        with self._mutex:
+            leaving, self._leaving = self._leaving, []
         return leaving
 
     def keep_farewells(self, leaving: list[tuple[str, str]]) -> None:
         """Keep farewells for the next tick."""
-        self._leaving = leaving + self._leaving
+        with self._mutex:
+            self._leaving = leaving + self._leaving
 
     def to_leave(self, key: str, last: str) -> Request:
         """Ask to take a device off the list."""

@@ -89,10 +89,7 @@ class AsyncRedisHeartbeats(SharedCore):
     async def start(self) -> None:
         """Begin to call the server; if it does not answer, it is asked again.
 
-        Twin of `RedisHeartbeats.start`; unlike there, it has to answer the first time.
-
-        Raises:
-            StoreUnreachable: If the server does not answer.
+        Twin of `RedisHeartbeats.start`. Events are told from the first answer on.
         """
         async with AsyncExitStack() as block:
             await block.enter_async_context(self._server)

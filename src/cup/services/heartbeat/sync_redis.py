@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from cup._core import fork
 from cup._core.program import Program, ThreadDriver
 from cup._core.redis.threads import Server
 from cup.errors import StoreUnreachable
@@ -129,12 +130,14 @@ class RedisHeartbeats(SharedCore):
         """
         self._driver.stop()
         if not self._closed:
-            self.tick()
+            if self._generation == fork.generation():
+                self.tick()
             self._end()
             self._server.close()
 
     def tick(self) -> None:
         """Send what is to be sent, look for losses, and read events, now."""
+        self._check()
         try:
             if not self._met:
                 self._look()

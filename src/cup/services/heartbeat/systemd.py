@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Systemd"]
 
 _MICROS = 1_000_000
+_PATIENCE = 1.0  # seconds until a manager that does not read is left alone
 
 
 class Systemd:
@@ -53,6 +54,7 @@ class Systemd:
 
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(_PATIENCE)
                 sender.connect(self._place)
                 sender.sendall(state.encode())
         except OSError:

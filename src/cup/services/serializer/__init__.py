@@ -6,6 +6,7 @@
 | `LogReader`         | `AsyncLogReader`         | `ReaderAPI`, `AsyncReaderAPI`   |
 | `Ticket`            | `AsyncTicket`            | `TicketAPI`, `AsyncTicketAPI`   |
 | `LocalFileSerilizer`| `AsyncLocalFileSerilizer`| (the older names)               |
+| `MetaStore`         | `AsyncMetaStore`         | `MetaStoreAPI`, ...             |
 | `verify`, `repair`  | the same in `aio`        |                                 |
 
 One log serves both: `log.aio` is its face for tasks, `alog.threads` that for
@@ -63,15 +64,21 @@ __all__ = [
     "LOG_MOD_SET",
     "PICKLE",
     "SYNC",
+    "TEXT",
     "AsyncLocalFileSerilizer",
     "AsyncLog",
     "AsyncLogAPI",
     "AsyncLogReader",
+    "AsyncMetaStore",
+    "AsyncMetaStoreAPI",
     "AsyncReaderAPI",
     "AsyncTicket",
     "AsyncTicketAPI",
+    "Change",
     "Checkpoint",
     "Codec",
+    "CompactReport",
+    "Compaction",
     "Durability",
     "Entry",
     "Finding",
@@ -82,23 +89,49 @@ __all__ = [
     "LogReader",
     "LogRecord",
     "LogStats",
+    "MetaOptions",
+    "MetaStats",
+    "MetaStore",
+    "MetaStoreAPI",
     "Mode",
     "PurgeReport",
     "ReaderAPI",
     "Record",
     "RepairReport",
+    "Snapshot",
+    "StoreState",
+    "StoredEntry",
     "Ticket",
     "TicketAPI",
+    "UnknownEntry",
     "VerifyReport",
     "group",
     "msgpack",
+    "read_state",
     "repair",
     "verify",
 ]
 
 if TYPE_CHECKING:
     from .aio import AsyncLog, AsyncLogReader, AsyncTicket
+    from .aio_meta import AsyncMetaStore
     from .aio_seed import AsyncLocalFileSerilizer
+    from .api_meta import (
+        AsyncMetaStoreAPI,
+        Change,
+        Compaction,
+        CompactReport,
+        MetaOptions,
+        MetaStats,
+        MetaStoreAPI,
+        StoredEntry,
+        StoreState,
+        UnknownEntry,
+    )
+    from .meta_snapshot import Snapshot
+    from .state_reader import read_state
+    from .sync_meta import MetaStore
+    from .text_codec import TEXT
 else:
 
     def __getattr__(name: str) -> object:
@@ -108,6 +141,29 @@ else:
             import cup.services.serializer.aio as module
         elif name == "AsyncLocalFileSerilizer":
             import cup.services.serializer.aio_seed as module
+        elif name in {
+            "AsyncMetaStoreAPI",
+            "Change",
+            "CompactReport",
+            "Compaction",
+            "MetaOptions",
+            "MetaStats",
+            "MetaStoreAPI",
+            "StoreState",
+            "StoredEntry",
+            "UnknownEntry",
+        }:
+            import cup.services.serializer.api_meta as module
+        elif name == "AsyncMetaStore":
+            import cup.services.serializer.aio_meta as module
+        elif name == "MetaStore":
+            import cup.services.serializer.sync_meta as module
+        elif name == "Snapshot":
+            import cup.services.serializer.meta_snapshot as module
+        elif name == "read_state":
+            import cup.services.serializer.state_reader as module
+        elif name == "TEXT":
+            import cup.services.serializer.text_codec as module
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(module, name)

@@ -56,10 +56,10 @@ class Cursor:
     def __init__(
         self, disk: Disk, folder: str, *, start: int | None, max_record: int
     ) -> None:
+        self._walk: Walk | None = None
         self._disk = disk
         self._folder = folder
         self._max_record = max_record
-        self._walk: Walk | None = None
         places = list_places(disk, folder)
         first = places[0].first_id if places else 1
         self.next_id: int = first if start is None else start
@@ -134,6 +134,9 @@ class Cursor:
         if self._walk is not None:
             self._walk.file.close()
             self._walk = None
+
+    def __del__(self) -> None:
+        self.close()  # of an iteration that was left
 
     def __enter__(self) -> Self:
         return self

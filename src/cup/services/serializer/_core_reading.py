@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar, cast
 
 from cup.errors import LogClosed, UnsupportedFormat
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .api import Codec
 
-__all__ = ["NO_LIMIT", "ReaderCore", "Source", "Watch", "decoder_of"]
+__all__ = ["NO_LIMIT", "Decoder", "ReaderCore", "Source", "Watch", "decoder_of"]
 
 T = TypeVar("T")
 
@@ -40,9 +40,11 @@ _SLOWDOWN: Final = 1.25
 _REVIEW: Final = 0.25  # seconds between two looks whether anybody writes
 
 
-def decoder_of(
-    codec: Codec[T],
-) -> Callable[[list[Record[bytes]]], list[Record[T]]]:
+Decoder: TypeAlias = "Callable[[list[Record[bytes]]], list[Record[T]]]"
+"""Makes values of records' payloads."""
+
+
+def decoder_of(codec: Codec[T]) -> Decoder[T]:
     """Return what makes values of records' payloads."""
     if isinstance(codec, BytesCodec):
         return _as_they_are

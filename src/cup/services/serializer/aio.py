@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, overload
 from anyio import CancelScope
 
 from cup._core.clock import check_timeout
-from cup._core.loops import ablock, current_loop
-from cup.errors import WaitTimeout
+from cup._core.loops import current_loop
 
 from ._core_settings import (
     MAX_RECORD,
@@ -21,13 +20,13 @@ from ._core_settings import (
     OnTorn,
     Settings,
     check_codec,
+    check_id,
     folder_of,
 )
-from ._core_tide import NewsAsk
 from .aio_append import append_one, append_pieces, drain, open_core
-from .aio_base import in_thread
 from .aio_checks import repair, verify
 from .aio_reader import AsyncLogReader
+from .aio_records import FollowLog, in_thread
 from .aio_ticket import AsyncTicket
 from .aio_upkeep import AsyncUpkeep
 from .api import SYNC, Durability, Entry, Mode
@@ -324,26 +323,9 @@ class AsyncLog(AsyncUpkeep[T]):
             InvalidType: If an argument has the wrong type.
             InvalidValue: If a number makes no sense.
         """
-        return self._follow(start, check_timeout(timeout))
-
-    async def _follow(
-        self, start: int | None, timeout: float | None
-    ) -> AsyncIterator[Record[T]]:
-        core = self._core
-        with await in_thread(lambda: core.cursor(start)) as cursor:
-            while True:
-                over = core.is_over()
-                records = await in_thread(lambda: cursor.read(core.durable))
-                for record in self._decode(records):
-                    yield record
-                if over and not records:
-                    return
-
-                if not records:
-                    try:
-                        await ablock(NewsAsk(core.tide, core, cursor.next_id), timeout)
-                    except WaitTimeout:
-                        return
+        if start is not None:
+            check_id("start", start)
+        return FollowLog(self._core, start, check_timeout(timeout), self._decode)
 
     async def close(self) -> None:
         """Make durable what was appended, and let others write to the log.

@@ -16,7 +16,7 @@ from anyio import CancelScope
 from cup._core.loops import current_loop
 
 from ._core import LogCore
-from .aio_base import in_thread
+from .aio_records import in_thread
 
 if TYPE_CHECKING:
     from cup._core.loops import Loop

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from anyio import to_thread
-
 from ._core_reading import decoder_of
+from ._core_settings import check_id
+from .aio_records import ReadAll, in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from types import TracebackType
 
     from typing_extensions import Self
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncReadable", "in_thread"]
 
 T = TypeVar("T")
-R = TypeVar("R")
 C = TypeVar("C", bound="Source")
-
-
-async def in_thread(function: Callable[[], R]) -> R:
-    """Run what needs the disk in a worker thread; a cancelled task waits for it."""
-    return await to_thread.run_sync(function)
 
 
 class AsyncReadable(Generic[T, C]):
@@ -71,18 +65,9 @@ class AsyncReadable(Generic[T, C]):
             InvalidType: If an id is no int.
             InvalidValue: If it is negative.
         """
-        return self._read(start, stop)
-
-    async def _read(
-        self, start: int | None, stop: int | None
-    ) -> AsyncIterator[Record[T]]:
-        core = self._core
-        limit = await in_thread(core.extent)
-        limit = limit if stop is None else min(stop, limit)
-        with await in_thread(lambda: core.cursor(start)) as cursor:
-            while records := await in_thread(lambda: cursor.read(limit)):
-                for record in self._decode(records):
-                    yield record
+        if start is not None:
+            check_id("start", start)
+        return ReadAll(self._core, start, stop, self._decode)
 
     async def latest_checkpoint(self) -> Checkpoint | None:
         """Return the last state that was stored.

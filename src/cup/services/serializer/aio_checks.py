@@ -9,7 +9,7 @@ from cup._core.disk import OS_DISK
 from ._core_repair import repair_log
 from ._core_settings import MAX_RECORD, Folder, folder_of
 from ._core_verify import inspect_log
-from .aio_base import in_thread
+from .aio_records import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

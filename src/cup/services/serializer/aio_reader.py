@@ -5,16 +5,15 @@ Its twin for threads is in `sync_reader`.
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from cup._core.clock import check_timeout
 from cup._core.disk import OS_DISK
-from cup._core.pause_aio import pause
 
 from ._core_reading import ReaderCore
-from ._core_settings import MAX_RECORD, Folder, check_codec, folder_of
-from .aio_base import AsyncReadable, in_thread
+from ._core_settings import MAX_RECORD, Folder, check_codec, check_id, folder_of
+from .aio_base import AsyncReadable
+from .aio_records import FollowReader, in_thread
 from .codecs import BYTES
 
 if TYPE_CHECKING:
@@ -113,27 +112,10 @@ class AsyncLogReader(AsyncReadable[T, ReaderCore]):
             InvalidType: If an argument has the wrong type.
             InvalidValue: If a number makes no sense.
         """
-        return self._follow(start, check_timeout(timeout))
-
-    async def _follow(
-        self, start: int | None, timeout: float | None
-    ) -> AsyncIterator[Record[T]]:
-        core = self._core
-        since = monotonic()
-        with (
-            await in_thread(lambda: core.cursor(start)) as cursor,
-            core.watch() as watch,
-        ):
-            while not core.closed:
-                if await in_thread(watch.look) or cursor.next_id < watch.limit:
-                    while records := await in_thread(lambda: cursor.read(watch.limit)):
-                        for record in self._decode(records):
-                            yield record
-                    since = monotonic()
-                elif timeout is not None and monotonic() - since >= timeout:
-                    return
-                else:
-                    await pause(watch.interval)
+        if start is not None:
+            check_id("start", start)
+        self._core.check()
+        return FollowReader(self._core, start, check_timeout(timeout), self._decode)
 
     async def close(self) -> None:
         """Close its files; who follows the log ends. Twice does no harm."""

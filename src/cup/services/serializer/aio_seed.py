@@ -13,7 +13,7 @@ from cup.errors import LogError, RecordTooLarge
 
 from ._core_seed import LogRecord, SeedCore
 from .aio_append import append_one
-from .aio_base import in_thread
+from .aio_records import in_thread
 from .api import SYNC
 
 if TYPE_CHECKING:

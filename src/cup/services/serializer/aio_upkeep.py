@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from ._core import LogCore
-from .aio_base import AsyncReadable, in_thread
+from .aio_base import AsyncReadable
+from .aio_records import in_thread
 
 if TYPE_CHECKING:
     from .api import Checkpoint, LogStats, PurgeReport

@@ -349,7 +349,6 @@ class Log(Upkeep[T]):
         Raises:
             LogError: If records that nobody waited for could not be written.
         """
-        guard_blocking("Log.close()", "AsyncLog.close()")
         self._core.close()
 
 
