@@ -71,7 +71,8 @@ class Report:
         """Tell whether a peer is installed; name it if it is not."""
         if find_spec(package) is not None:
             return True
-        self.missing.append(package)
+        if package not in self.missing:
+            self.missing.append(package)
         return False
 
     def run(self, rows: Iterable[Row]) -> None:

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 EACH = 7  # waits in one round, of which the median counts
 LONG = 20.0
 ACTOR = """
-import os, sys, time, socket, subprocess
+import os, signal, socket, subprocess, sys, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # psutil takes a zombie for the program
 held = []
 for order in sys.stdin:
     what, _, where = order.rstrip().partition(" ")

@@ -365,7 +365,11 @@ class Server:
     def __init__(self, binary: str) -> None:
         self.folder = tempfile.mkdtemp(prefix="cup-benchmark-")
         self.place = f"{self.folder}/s"
-        command = [binary, "--port", "0", "--unixsocket", self.place, "--save", ""]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        command = [binary, "--port", str(self.port), "--unixsocket", self.place]
+        command += ["--save", ""]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         self.url = f"unix://{self.place}"
         deadline = time.monotonic() + 10
@@ -414,7 +418,7 @@ def shared_in_tasks(server: Server, backend: str) -> Callable[[], float]:
 def one_by_one(server: Server) -> Callable[[], float]:
     import redis
 
-    client = redis.Redis(unix_socket_path=server.place)
+    client = redis.Redis(port=server.port)
 
     def measure() -> float:
         start = time.perf_counter()
@@ -429,7 +433,7 @@ def tooz(server: Server) -> Callable[[], float]:
     from tooz import coordination
 
     members = coordination.get_coordinator(
-        f"redis://?unix_socket_path={server.place}", b"member"
+        f"redis://127.0.0.1:{server.port}", b"member"
     )
     members.start()
 

@@ -26,10 +26,10 @@ from ._serializer_peers import installed
 from ._serializer_runs import (
     MICRO,
     SECONDS,
+    buffered,
     by_batches,
     by_tasks,
     by_threads,
-    buffered,
     folder,
     stalled,
 )
@@ -261,7 +261,7 @@ def scans(report: Report) -> Iterator[Row]:
                 if peer != "diskcache FULL":  # a minute to fill
                     (place / peer).mkdir()
                     stores[peer] = make(place / peer)
-            payloads = [os.urandom(size)] * 1000
+            payloads = [os.urandom(size) for _ in range(1000)]
             for store in stores.values():
                 for first in range(0, count, 1000):
                     store.buffer(payloads[: count - first])

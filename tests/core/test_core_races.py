@@ -335,6 +335,15 @@ class Interrupted(BaseException):
     """What threads are interrupted with."""
 
 
+def close(target):
+    """Close a target, though an interrupt comes meanwhile: the next thread may have
+    the same identifier."""
+    try:
+        target.close()
+    finally:
+        target.close()
+
+
 class Crowd:
     """Threads, an asyncio loop and a trio loop that want the permits of one line.
 
@@ -380,16 +389,18 @@ class Crowd:
         target.open()
         target.mask()
         self.targets.append(target)
-        while time.monotonic() < self.end:
-            ask = Want(self.line)
-            try:
-                block(ask, dice.choice([None, 1e-4, 1.0]))
-            except (WaitTimeout, Interrupted):
-                continue
-            self.enter()
-            self.leave(ask, dice)
-        self.targets.remove(target)
-        target.close()
+        try:
+            while time.monotonic() < self.end:
+                ask = Want(self.line)
+                try:
+                    block(ask, dice.choice([None, 1e-4, 1.0]))
+                except (WaitTimeout, Interrupted):
+                    continue
+                self.enter()
+                self.leave(ask, dice)
+            self.targets.remove(target)
+        finally:
+            close(target)
 
     def interrupt(self):
         dice = random.Random(f"{self.seed} interrupts")
@@ -473,7 +484,7 @@ class Interruptible:
             while time.monotonic() < self.end:
                 self.pass_through()
         finally:
-            self.target.close()
+            close(self.target)
 
     def pass_through(self):
         ask = Want(self.line)

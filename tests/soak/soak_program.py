@@ -1,7 +1,8 @@
 """All services in one process: threads, asyncio and trio at once, for some seconds.
 
 `python soak_program.py SECONDS SEED FOLDER` prints one JSON document: what was done,
-and what was left in the end. Every worker takes random turns at all services, is cancelled
+and what was left in the end. Every worker takes random turns at all services, is
+cancelled
 and interrupted meanwhile, and keeps its own books.
 """
 

@@ -73,6 +73,7 @@ class SystemClock:
 
 SYSTEM = SystemClock()
 
+
 class ClockJump(NamedTuple):
     """What happened to the wall clock besides the passing of time."""
 

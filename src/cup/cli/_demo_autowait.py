@@ -24,7 +24,7 @@ from cup.services.threadpool import ThreadPool
 from ._demo_part import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
     from ._demo_part import Stage
@@ -105,7 +105,7 @@ with socket.socket() as server:
 
 
 @contextmanager
-def server_in(folder: Path, how: str = "run") -> Iterator[int]:
+def server_in(folder: Path, how: str = "run") -> Generator[int]:
     """Start a server that writes to a folder; give the number of its process."""
     process = subprocess.Popen([sys.executable, "-c", SERVER, str(folder), how])  # noqa: S603
     try:

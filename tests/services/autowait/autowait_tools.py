@@ -23,7 +23,10 @@ COLOURS = [
     "asyncio",
     pytest.param(
         "uvloop",
-        marks=pytest.mark.skipif(not find_spec("uvloop"), reason="needs uvloop"),
+        marks=[
+            pytest.mark.full,  # asyncio stands for it in the quick tier
+            pytest.mark.skipif(not find_spec("uvloop"), reason="needs uvloop"),
+        ],
     ),
     "trio",
 ]

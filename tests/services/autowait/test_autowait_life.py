@@ -265,7 +265,8 @@ def test_exit_with_waits_under_way(tmp_path):
             time.sleep(0.6)
             (path / "y").touch()
 
-        threading.Thread(target=wait, args=(FileExists(path / "x"),), daemon=True).start()
+        never = FileExists(path / "x")
+        threading.Thread(target=wait, args=(never,), daemon=True).start()
         threading.Thread(target=last).start()
         threading.Thread(target=make).start()
         time.sleep(0.2)

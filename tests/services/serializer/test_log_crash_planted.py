@@ -40,6 +40,7 @@ from cup.services.serializer import (
 )
 from cup.testing import CrashDisk
 
+pytestmark = pytest.mark.full
 EIO = errno.EIO
 
 

@@ -27,6 +27,29 @@ def make_record(name):
     return [print, None, (name,), {}, name]
 
 
+# Functions with names: some versions of Hypothesis read a lambda's source each time.
+
+
+def some_are_live(self):
+    return self.live()
+
+
+def some_run(self):
+    return self.running
+
+
+def one_is_next(self):
+    return self.next_job()
+
+
+def is_open(self):
+    return not self.closed
+
+
+def is_closed_and_idle(self):
+    return self.closed and not self.running
+
+
 class QueueMachine(RuleBasedStateMachine):
     """FIFO inside of a class, one turn in 16 for the others, husks, the pool's own."""
 
@@ -56,7 +79,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.put_own(make_record(self.number))
         self.own.append(self.number)
 
-    @precondition(lambda self: self.live())
+    @precondition(some_are_live)
     @rule(data=st.data(), times=st.integers(1, 30))
     def cancel(self, data, times):
         for _ in range(min(times, len(self.live()))):
@@ -88,7 +111,7 @@ class QueueMachine(RuleBasedStateMachine):
             line = next(line for line in self.model.values() if name in line)
             assert name == line.popleft(), "first in, first out"
 
-    @precondition(lambda self: self.live())
+    @precondition(some_are_live)
     @rule()
     def drop_oldest(self):
         record = self.queue.take_oldest()
@@ -171,7 +194,7 @@ class PoolMachine(RuleBasedStateMachine):
         if self.running is None:
             self.run_next()
 
-    @precondition(lambda self: self.running)
+    @precondition(some_run)
     @rule()
     def end_job(self):
         job, gate = self.running
@@ -181,7 +204,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.running = None
         self.run_next()
 
-    @precondition(lambda self: self.next_job())
+    @precondition(one_is_next)
     @rule(data=st.data())
     def cancel(self, data):
         line = data.draw(st.sampled_from([x for x in self.queued.values() if x]))
@@ -190,18 +213,18 @@ class PoolMachine(RuleBasedStateMachine):
         assert entry[0].cancel()
         self.cancelled += 1
 
-    @precondition(lambda self: self.running)
+    @precondition(some_run)
     @rule()
     def cancel_what_runs(self):
         assert not self.running[0].cancel()
 
-    @precondition(lambda self: not self.closed)
+    @precondition(is_open)
     @rule()
     def refuse(self):
         assert self.pool.try_stop(0) in {True, False}
         self.closed = True
 
-    @precondition(lambda self: self.closed and not self.running)
+    @precondition(is_closed_and_idle)
     @rule()
     def start_again(self):
         assert self.pool.stop()

@@ -49,9 +49,11 @@ class Engine(Generic[T]):
 
     Args:
         condition: What to wait for.
+        watch: Listens for it.
         timeout: A checked time-out.
         safety: Seconds after which to look again though nothing was heard.
         now: The monotonic clock.
+        terse: Nobody reads the message of a time-out.
     """
 
     __slots__ = (
@@ -63,6 +65,7 @@ class Engine(Generic[T]):
         "_deadline",
         "_probe",
         "_safety",
+        "_terse",
         "_timeout",
         "_wakes",
         "_watch",
@@ -76,6 +79,7 @@ class Engine(Generic[T]):
         timeout: float | None,
         safety: float | None,
         now: float,
+        terse: bool = False,
     ) -> None:
         self._probe: Probe[T] = make_probe(condition)
         self._watch = watch
@@ -86,6 +90,7 @@ class Engine(Generic[T]):
         self._apart = allocate_lock()  # held while a step is made in another thread
         self._closed = False
         self._armed = False
+        self._terse = terse
         self._checks = 0
         self._wakes = 0
 
@@ -186,6 +191,9 @@ class Engine(Generic[T]):
 
     def timed_out(self, now: float) -> ConditionTimeout:
         """Return the error of a wait that took too long."""
+        if self._terse:
+            return ConditionTimeout(timeout=self._timeout)
+
         report = self.report()
         return ConditionTimeout(
             self._tell(now, "not met", report),

@@ -25,9 +25,17 @@ if TYPE_CHECKING:
     from ._core_verdicts import Ear, Look, Verdict, Watching
     from .files import FileComplete, FileExists, FileGone
 
-__all__ = ["CompleteProbe", "ExistsProbe", "GoneProbe", "close_names", "missing_part"]
+__all__ = [
+    "CompleteProbe",
+    "ExistsProbe",
+    "GoneProbe",
+    "close_names",
+    "missing_part",
+    "nearest_of",
+]
 
 _SHOWN: Final = 3
+_COMPARED: Final = 30
 
 
 def stat_at(path: str) -> os.stat_result | None:
@@ -66,9 +74,16 @@ def close_names(directory: str, name: str) -> str:
         names = os.listdir(directory)  # noqa: PTH208
     except OSError:
         return ""
-    return ", ".join(
-        repr(found) for found in difflib.get_close_matches(name, names, _SHOWN)
-    )
+    return ", ".join(map(repr, nearest_of(name, names)))
+
+
+def nearest_of(wanted: str, texts: list[str]) -> list[str]:
+    """Return what is most like a text, of those that begin like it or hold it."""
+    begin, low = wanted[:2].lower(), wanted.lower()
+    alike = [text for text in texts if text.lower().startswith(begin)]
+    alike += [text for text in texts if low in text.lower()]
+    # Comparing takes its time, and somebody waits for the message.
+    return difflib.get_close_matches(wanted, (alike or texts)[:_COMPARED], _SHOWN)
 
 
 class ExistsProbe(Probe[Path]):

@@ -122,12 +122,12 @@ class LineSearch:
                 self._carry_at = len(_BOM)
         if self._decoder is not None:
             content = self._decoder.decode(content).encode()
-        block = self._carry + content
+        block = self._carry + content if self._carry else content
         end = block.rfind(b"\n") + 1
-        found = self._search_whole(block[:end]) if end else None
+        found = self._search_whole(block, end) if end else None
         if end:
             self.last = block[block.rfind(b"\n", 0, end - 1) + 1 : end - 1][-200:]
-            self._carry_at += self._width(block[:end])
+            self._carry_at += self._width(block, end)
         self._carry = block[end:]
         if found is None and not self._wanted.whole_lines:
             found = self._search_rest()
@@ -150,9 +150,8 @@ class LineSearch:
         """Begin to count anew: the file is read anew."""
         self._left = self._wanted.count
 
-    def _search_whole(self, block: bytes) -> LineMatch | None:
+    def _search_whole(self, block: bytes, stop: int) -> LineMatch | None:
         """Search lines that have ended."""
-        ended = block.count(b"\n")
         found = None
         if not self._needle or self._cut or self._counted:
             first = block.find(b"\n") + 1
@@ -163,13 +162,15 @@ class LineSearch:
             start, number = 0, self.number
         if found is None:
             search = self._with_needle if self._needle else self._each
-            found = search(block, start, number)
-        self.number += ended
+            found = search(block, start, stop, number)
+        self.number += block.count(b"\n")
         return found
 
-    def _with_needle(self, block: bytes, at: int, number: int) -> LineMatch | None:
+    def _with_needle(
+        self, block: bytes, at: int, stop: int, number: int
+    ) -> LineMatch | None:
         needle = self._needle
-        while (hit := block.find(needle, at)) >= 0:
+        while (hit := block.find(needle, at, stop)) >= 0:
             start = block.rfind(b"\n", at, hit) + 1 or at
             end = block.find(b"\n", hit)
             number += block.count(b"\n", at, start)
@@ -180,8 +181,8 @@ class LineSearch:
             number += 1
         return None
 
-    def _each(self, block: bytes, at: int, number: int) -> LineMatch | None:
-        text = block[at:].decode(self._encoding, "replace")
+    def _each(self, block: bytes, at: int, stop: int, number: int) -> LineMatch | None:
+        text = block[at:stop].decode(self._encoding, "replace")
         if "\r" in text:
             text = text.replace("\r\n", "\n")
         search = self._wanted.pattern.search
@@ -233,24 +234,24 @@ class LineSearch:
             match=match,
             line=line,
             number=number + 1,
-            offset=self._carry_at + self._width(block[:start]),
+            offset=self._carry_at + self._width(block, start),
             file_id=self._file_id,
         )
 
     def _trim(self) -> None:
         excess = len(self._carry) - self._wanted.window
         if excess > 0:
-            self._carry_at += self._width(self._carry[:excess])
+            self._carry_at += self._width(self._carry, excess)
             self._carry = self._carry[excess:]
             self._cut = True
 
-    def _width(self, block: bytes) -> int:
-        """Return how many bytes of the file a block of ours stands for."""
-        if self._decoder is None or not block:
-            return len(block)
+    def _width(self, block: bytes, end: int) -> int:
+        """Return how many bytes of the file the begin of a block of ours stands for."""
+        if self._decoder is None or not end:
+            return end
         name = self._wanted.encoding.lower().replace("_", "-")
         plain = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(name, name)
-        return len(block.decode("utf-8", "replace").encode(plain, "replace"))
+        return len(block[:end].decode("utf-8", "replace").encode(plain, "replace"))
 
 
 def _is_ascii_compatible(encoding: str) -> bool:

@@ -23,6 +23,7 @@ _COMPUTED: Final = {
     *("binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "efivarfs"),
     *("fusectl", "proc", "pstore", "resctrl", "securityfs", "sysfs", "tracefs"),
 }
+_TABLE: Final = "/proc/self/mountinfo"
 _FRESH: Final = 1.0  # seconds: the table takes 0.1 ms and more to read
 
 _Table: TypeAlias = "dict[str, str]"
@@ -77,9 +78,7 @@ def _read() -> _Table:
     """
     table: _Table = {}
     try:
-        with Path("/proc/self/mountinfo").open(
-            encoding="utf-8", errors="surrogateescape"
-        ) as file:
+        with Path(_TABLE).open(encoding="utf-8", errors="surrogateescape") as file:
             for line in file:
                 left, _, right = line.partition(" - ")
                 point = left.split(" ", 5)[4]

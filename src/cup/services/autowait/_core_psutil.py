@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from typing_extensions import override
 
@@ -15,9 +15,11 @@ from ._core_proc import Likeness, ProcTable, Program, scripts
 from .conditions import ProcessId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 __all__ = ["PsutilTable"]
+
+_ZOMBIE: Final = "zombie"
 
 
 class _Process(Protocol):
@@ -39,7 +41,7 @@ class _Psutil(Protocol):
     Error: type[Exception]
     AccessDenied: type[Exception]
 
-    def process_iter(self) -> Iterable[_Process]: ...
+    def pids(self) -> list[int]: ...
     def Process(self, pid: int) -> _Process: ...  # noqa: N802 - its name
 
 
@@ -67,7 +69,7 @@ class PsutilTable(ProcTable):
     def find(self, program: Program) -> Iterator[tuple[int, Likeness]]:
         """Give the processes that run a program, or may run it; never the caller."""
         own = os.getpid()
-        for process in _psutil().process_iter():
+        for process in _processes():
             if process.pid != own:
                 likeness = _likeness(process, program)
                 if likeness is not Likeness.NO:
@@ -77,7 +79,7 @@ class PsutilTable(ProcTable):
     def called(self, name: str) -> list[int]:
         """Return the processes of a name."""
         found: list[int] = []
-        for process in _psutil().process_iter():
+        for process in _processes():
             try:
                 if process.name() == name:
                     found.append(process.pid)
@@ -91,7 +93,7 @@ class PsutilTable(ProcTable):
         psutil = _psutil()
         try:
             process = psutil.Process(pid)
-            if process.status() == "zombie":
+            if process.status() == _ZOMBIE:
                 return None
             return ProcessId(pid, process.create_time())
         except psutil.AccessDenied:
@@ -100,10 +102,24 @@ class PsutilTable(ProcTable):
             return None
 
 
+def _processes() -> Iterator[_Process]:
+    """Give all processes, as they are now.
+
+    Those of `process_iter` remember what they ran before they became another program.
+    """
+    psutil = _psutil()
+    for pid in psutil.pids():
+        try:
+            yield psutil.Process(pid)
+        except psutil.Error:
+            continue
+
+
 def _likeness(process: _Process, program: Program) -> Likeness:
     psutil = _psutil()
     try:
-        return Likeness.YES if _runs(process, program) else Likeness.NO
+        if not _runs(process, program) or process.status() == _ZOMBIE:
+            return Likeness.NO
     except psutil.AccessDenied:
         try:
             called = program.is_called(process.name())
@@ -112,6 +128,7 @@ def _likeness(process: _Process, program: Program) -> Likeness:
         return Likeness.MAYBE if called and not program.is_directory else Likeness.NO
     except (psutil.Error, OSError):
         return Likeness.NO
+    return Likeness.YES
 
 
 def _runs(process: _Process, program: Program) -> bool:

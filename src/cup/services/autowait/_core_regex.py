@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
-from ._core_files import missing_part
+from ._core_files import missing_part, nearest_of
 from ._core_lines import LineSearch, required_literal
 from ._core_mounts import is_remote
 from ._core_paths import follow
@@ -16,12 +15,14 @@ from ._core_tail import Tail
 from ._core_verdicts import NOT_YET, Met, Probe
 
 if TYPE_CHECKING:
+    from ._core_tail import Piece
     from ._core_verdicts import Look, Verdict, Watching
     from .files import LineMatch, RegexInFile
 
 __all__ = ["RegexProbe"]
 
-_PIECE: Final = 262_144
+_PIECE: Final = 65_536  # more comes from the system page by page, which takes longer
+_PIECES: Final = 8  # at one look
 _SHOWN: Final = 120
 
 
@@ -67,24 +68,29 @@ class RegexProbe(Probe["LineMatch"]):
             return Met(self._found)
 
         self._now = look.now
-        piece = self._tail.advance(_PIECE)
+        for _ in range(_PIECES):
+            piece = self._tail.advance(_PIECE)
+            self.more = piece is not None
+            if piece is None:
+                break
+            self._found = self._feed(piece, look)
+            if self._found is not None:
+                self.more = False
+                return Met(self._found)
+
         if self._first_size is None:
             self._first_size = self._tail.size
-        self.more = piece is not None
-        if piece is None:
-            return NOT_YET
+        if look.last and self.more and not self._tail.computed:
+            # Who looks once still has all that was there when the look began.
+            self.more = self._tail.place < self._first_size
+        return NOT_YET
 
-        if look.last:  # who only tries once still has all that was there when it began
-            self.more = self._tail.computed or self._tail.place < self._first_size
+    def _feed(self, piece: Piece, look: Look) -> LineMatch | None:
         if piece.fresh and self._tail.computed:
             self._search.forget_count()
         self._heard = look.now
         self._bytes += len(piece.content)
-        self._found = self._search.feed(piece)
-        if self._found is None:
-            return NOT_YET
-        self.more = False
-        return Met(self._found)
+        return self._search.feed(piece)
 
     @override
     def seen(self) -> str:
@@ -115,7 +121,7 @@ class RegexProbe(Probe["LineMatch"]):
                 return repr(line[:_SHOWN])
 
         wanted = required_literal(pattern) or pattern.pattern
-        near = difflib.get_close_matches(wanted, [x[:_SHOWN] for x in lines], 1)
+        near = nearest_of(wanted, [line[:_SHOWN] for line in reversed(lines)])
         return repr(near[0]) if near else ""
 
     @override

@@ -64,14 +64,18 @@ async def wait(
 
 
 async def _wait(
-    condition: Condition[T], timeout: float | None, safety: float | None
+    condition: Condition[T],
+    timeout: float | None,
+    safety: float | None,
+    *,
+    terse: bool = False,
 ) -> T:
     timeout = check_timeout(timeout)
     safety = check_timeout(safety, "safety")
     loop = current_loop()
     waiter = loop.make_waiter()
     bell = Bell(waiter)
-    engine = _engine(condition, bell, timeout, safety)
+    engine = _engine(condition, bell, timeout, safety, terse=terse)
     try:
         await loop.immediate()
         while True:
@@ -90,7 +94,12 @@ async def _wait(
 
 
 def _engine(
-    condition: Condition[T], bell: Bell, timeout: float | None, safety: float | None
+    condition: Condition[T],
+    bell: Bell,
+    timeout: float | None,
+    safety: float | None,
+    *,
+    terse: bool = False,
 ) -> Engine[T]:
     return Engine(
         condition,
@@ -98,6 +107,7 @@ def _engine(
         timeout=timeout,
         safety=safety,
         now=monotonic(),
+        terse=terse,
     )
 
 
@@ -126,7 +136,7 @@ async def satisfied(condition: Condition[object]) -> bool:
     Twin of `cup.services.autowait.satisfied`.
     """
     try:
-        await _wait(condition, 0, None)
+        await _wait(condition, 0, None, terse=True)
     except ConditionTimeout:
         return False
     return True
@@ -290,7 +300,7 @@ async def _holds(
     interval_sec: float | None,
 ) -> bool:
     try:
-        await _wait(condition, max_wait_sec, interval_sec)
+        await _wait(condition, max_wait_sec, interval_sec, terse=True)
     except ConditionTimeout:
         return False
     return True

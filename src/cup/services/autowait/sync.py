@@ -78,12 +78,14 @@ def _wait(
     timeout: float | None,
     safety: float | None,
     name: str,
+    *,
+    terse: bool = False,
 ) -> T:
     timeout = check_timeout(timeout)
     safety = check_timeout(safety, "safety")
     waiter = ThreadWaiter()
     bell = Bell(waiter)
-    engine = _engine(condition, bell, timeout, safety)
+    engine = _engine(condition, bell, timeout, safety, terse=terse)
     target = interrupt.current()
     if target is None:
         return _run(engine, bell, waiter, name)
@@ -100,7 +102,12 @@ def _wait(
 
 
 def _engine(
-    condition: Condition[T], bell: Bell, timeout: float | None, safety: float | None
+    condition: Condition[T],
+    bell: Bell,
+    timeout: float | None,
+    safety: float | None,
+    *,
+    terse: bool = False,
 ) -> Engine[T]:
     engine = Engine(
         condition,
@@ -108,6 +115,7 @@ def _engine(
         timeout=timeout,
         safety=safety,
         now=monotonic(),
+        terse=terse,
     )
     if engine.has_async():
         raise InvalidType(
@@ -155,7 +163,7 @@ def satisfied(condition: Condition[object]) -> bool:
         OSError: If it cannot be looked at.
     """
     try:
-        _wait(condition, 0, None, "satisfied")
+        _wait(condition, 0, None, "satisfied", terse=True)
     except ConditionTimeout:
         return False
     return True
@@ -363,7 +371,7 @@ def _holds(
     name: str,
 ) -> bool:
     try:
-        _wait(condition, max_wait_sec, interval_sec, name)
+        _wait(condition, max_wait_sec, interval_sec, name, terse=True)
     except ConditionTimeout:
         return False
     return True

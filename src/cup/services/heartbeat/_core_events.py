@@ -105,14 +105,17 @@ class EventSource:
         """
         while self._outbox and self._delivering.acquire(blocking=False):
             try:
-                while self._outbox:
-                    event = self._outbox.popleft()
-                    for reference in self._feeds:
-                        feed = reference()
-                        if feed is not None:
-                            feed.push(event)
+                self._hand_out()
             finally:
                 self._delivering.release()
+
+    def _hand_out(self) -> None:
+        while self._outbox:
+            event = self._outbox.popleft()
+            for reference in self._feeds:
+                feed = reference()
+                if feed is not None:
+                    feed.push(event)
 
     # -- readers -------------------------------------------------------------------
 

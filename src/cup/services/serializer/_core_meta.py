@@ -10,8 +10,9 @@ it is compacted (`_core_meta_compact`).
 from __future__ import annotations
 
 from _thread import allocate_lock
+from collections.abc import Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from cup.errors import KeyExists, LogClosed, NoSuchKey, UnreadableEntry
 
@@ -92,6 +93,7 @@ class MetaCore(Generic[K, V]):
         self,
         folder: str,
         settings: MetaSettings,
+        *,
         key: Codec[K],
         value: Codec[V],
         schema: int,
@@ -264,10 +266,16 @@ class MetaCore(Generic[K, V]):
         return Asking(*self.log.piece(payload, CHANGE, Mode.DEL))
 
     def updating(
-        self, values: Iterable[tuple[K, V]], delete: Iterable[K]
+        self, values: Mapping[K, V] | Iterable[tuple[K, V]], delete: Iterable[K]
     ) -> list[Piece]:
         """Return the records of several changes."""
-        pieces = [self.setting(key, value) for key, value in values]
+        pairs = values
+        if isinstance(values, Mapping):
+            pairs = cast("Mapping[K, V]", values).items()
+        pieces = [
+            self.setting(key, value)
+            for key, value in cast("Iterable[tuple[K, V]]", pairs)
+        ]
         pieces += map(self.deleting, delete)
         return pieces
 

@@ -75,14 +75,14 @@ class Compactor(Program):
             return self._due
 
         self.effects.append(self._run)
-        return self._due + _AGAIN if self._due > _NOW else now + _AGAIN
+        return now + _AGAIN  # if it fails
 
     def _run(self) -> None:
         try:
             self._compact()
         except (LogClosed, LogPoisoned):
             pass  # nothing is written any more: there is nothing to bound
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - told, and tried again
             self.failed += 1
             self._due = monotonic() + _AGAIN
             _log.warning("a compaction failed, and is tried again: %s", error)

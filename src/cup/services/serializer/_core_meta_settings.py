@@ -90,7 +90,7 @@ def check_schema(schema: int) -> int:
         InvalidType: If it is no int.
         InvalidValue: If it is not positive.
     """
-    if not isinstance(schema, int) or isinstance(schema, bool):
+    if not isinstance(schema, int):
         raise InvalidType(f"schema={schema!r}: it is an int")
     if schema < 1:
         raise InvalidValue(f"schema={schema}: versions begin with 1")

@@ -68,7 +68,7 @@ class Watching(Generic[K, V]):
         core.check()
         if key is not None and prefix is not None:
             raise InvalidValue("give a key or a prefix, not both")
-        if prefix is not None and not isinstance(core.key, TextCodec | BytesCodec):
+        if prefix is not None and not has_prefixes(core.key):
             raise InvalidType(
                 f"keys that are {core.key.name} have no prefix; watch all of them, and "
                 f"look at each"
@@ -122,10 +122,7 @@ class Watching(Generic[K, V]):
                 continue
 
             raw, content = change
-            if wanted is None and not raw.startswith(prefix):
-                continue
-
-            if wanted is None or raw == wanted:
+            if raw == wanted or (wanted is None and raw.startswith(prefix)):
                 self.restart()
                 yield self._decode(number, Mode(mode), raw, content)
 
@@ -142,3 +139,8 @@ class Watching(Generic[K, V]):
                 f"from {number + 1} on to go past it"
             ) from error
         return Change(number, mode, key, value)
+
+
+def has_prefixes(codec: object) -> bool:
+    """Tell whether what begins alike has bytes that begin alike."""
+    return isinstance(codec, TextCodec | BytesCodec)

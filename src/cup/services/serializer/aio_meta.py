@@ -6,8 +6,7 @@ own thread, with one wake-up of the loop per group.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from anyio import CancelScope
 
@@ -26,7 +25,7 @@ from .meta_snapshot import MetaReadable, Snapshot
 from .text_codec import TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
@@ -115,12 +114,12 @@ class AsyncMetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
-        key: Codec[K] | None = None,
-        value: Codec[V] | None = None,
+        key: Codec[Any] | None = None,
+        value: Codec[Any] | None = None,
         schema: int = 1,
-        migrate: Callable[[StoredEntry], tuple[K, V] | None] | None = None,
+        migrate: Callable[[StoredEntry], tuple[Any, Any] | None] | None = None,
         **options: Unpack[MetaOptions],
-    ) -> AsyncMetaStore[K, V]:
+    ) -> AsyncMetaStore[Any, Any]:
         """Open a store; make it if there is none.
 
         Twin of `MetaStore.open`. `migrate` runs in a worker thread. A task that is
@@ -145,16 +144,19 @@ class AsyncMetaStore(MetaReadable[K, V]):
             InvalidValue: If a value makes no sense.
         """
         settings = MetaSettings.of(**options)
-        keys = cast("Codec[K]", TEXT) if key is None else check_codec(key)
-        values = cast("Codec[V]", JSON) if value is None else check_codec(value)
+        keys = TEXT if key is None else check_codec(key)
+        values = JSON if value is None else check_codec(value)
         place, version = folder_of(directory), check_schema(schema)
-        opened: list[MetaCore[K, V]] = []
-        try:
-            await in_thread(
-                lambda: opened.append(
-                    MetaCore(place, settings, keys, values, version, migrate)
-                )
+        opened: list[MetaCore[Any, Any]] = []
+
+        def work() -> None:
+            core: MetaCore[Any, Any] = MetaCore(
+                place, settings, key=keys, value=values, schema=version, migrate=migrate
             )
+            opened.append(core)
+
+        try:
+            await in_thread(work)
         except BaseException:
             with CancelScope(shield=True):
                 for core in opened:
@@ -260,8 +262,7 @@ class AsyncMetaStore(MetaReadable[K, V]):
         """
         core = self._core
         core.check()
-        pairs = values.items() if isinstance(values, Mapping) else values
-        pieces = core.updating(pairs, delete)
+        pieces = core.updating(values, delete)
         return await self._write(pieces) + len(pieces)
 
     async def forget(self, key: bytes) -> bool:

@@ -13,8 +13,6 @@ from typing_extensions import NamedTuple
 
 from cup.errors import InvalidType, InvalidValue
 
-from .api_values import LogStats, Mode, PurgeReport
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
     from types import TracebackType
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from cup._core.disk import Disk
 
     from ._core_checksum import ChecksumName
-    from .api_values import Durability
+    from .api_values import Durability, LogStats, Mode, PurgeReport
     from .meta_snapshot import Snapshot
 
 __all__ = [
@@ -108,8 +106,10 @@ class Compaction:
     least: int = 4 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        if not isinstance(self.ratio, int | float) or not isinstance(self.least, int):
-            raise InvalidType(f"{self!r}: ratio is a number, least is an int")
+        if not isinstance(self.ratio, int | float):
+            raise InvalidType(f"ratio={self.ratio!r}: it is a number")
+        if not isinstance(self.least, int):
+            raise InvalidType(f"least={self.least!r}: it is an int")
         if not self.ratio >= 0 or self.least < 0:
             raise InvalidValue(f"{self!r}: neither can be negative")
 

@@ -115,10 +115,11 @@ class _Values(ValuesView[V]):
 
     __slots__ = ()
 
+    _mapping: Snapshot[object, V]
+
     @override
     def __iter__(self) -> Iterator[V]:
-        snapshot = cast("Snapshot[object, V]", self._mapping)
-        return (value for _, value in snapshot.decoded())
+        return (value for _, value in self._mapping.decoded())
 
 
 class MetaReadable(Generic[K, V]):

@@ -5,8 +5,7 @@ Not here: how they work (`_core_meta`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from cup._core.running import guard_blocking
 from cup._core.wait import block
@@ -21,7 +20,7 @@ from .meta_snapshot import MetaReadable, Snapshot
 from .text_codec import TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
@@ -112,12 +111,12 @@ class MetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
-        key: Codec[K] | None = None,
-        value: Codec[V] | None = None,
+        key: Codec[Any] | None = None,
+        value: Codec[Any] | None = None,
         schema: int = 1,
-        migrate: Callable[[StoredEntry], tuple[K, V] | None] | None = None,
+        migrate: Callable[[StoredEntry], tuple[Any, Any] | None] | None = None,
         **options: Unpack[MetaOptions],
-    ) -> MetaStore[K, V]:
+    ) -> MetaStore[Any, Any]:
         """Open a store; make it if there is none.
 
         Args:
@@ -142,13 +141,19 @@ class MetaStore(MetaReadable[K, V]):
             InvalidValue: If a value makes no sense.
         """
         settings = MetaSettings.of(**options)
-        keys = cast("Codec[K]", TEXT) if key is None else check_codec(key)
-        values = cast("Codec[V]", JSON) if value is None else check_codec(value)
+        keys = TEXT if key is None else check_codec(key)
+        values = JSON if value is None else check_codec(value)
         guard_blocking("MetaStore.open()", "AsyncMetaStore.open()")
-        core = MetaCore(
-            folder_of(directory), settings, keys, values, check_schema(schema), migrate
+        return MetaStore(
+            MetaCore(
+                folder_of(directory),
+                settings,
+                key=keys,
+                value=values,
+                schema=check_schema(schema),
+                migrate=migrate,
+            )
         )
-        return MetaStore(core)
 
     @property
     def aio(self) -> AsyncMetaStore[K, V]:
@@ -249,8 +254,7 @@ class MetaStore(MetaReadable[K, V]):
         core = self._core
         core.check()
         guard_blocking("MetaStore.update()", "AsyncMetaStore.update()")
-        pairs = values.items() if isinstance(values, Mapping) else values
-        pieces = core.updating(pairs, delete)
+        pieces = core.updating(values, delete)
         return core.write(pieces) + len(pieces)
 
     def forget(self, key: bytes) -> bool:
