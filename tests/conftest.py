@@ -1,10 +1,13 @@
 """What every test shares: the loops async tests run on, and the tiers."""
 
 import inspect
+import logging
 import os
 from importlib.util import find_spec
 
 import pytest
+
+from cup import _log_setup
 
 BACKENDS = [
     pytest.param("asyncio", id="asyncio"),
@@ -43,3 +46,18 @@ def pytest_collection_modifyitems(items):
         for marker, skip in skips.items():
             if item.get_closest_marker(marker):
                 item.add_marker(skip)
+
+
+@pytest.fixture
+def clean_log():
+    """Give the loggers back as they were: pytest has handlers of its own there."""
+    level = logging.getLogger().level
+    yield
+    for name, installed in list(_log_setup._installed.items()):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.NOTSET if name else level)
+        logger.propagate = True
+        for handler in installed.handlers:
+            logger.removeHandler(handler)
+            handler.close()
+    _log_setup._installed.clear()

@@ -23,19 +23,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 not_windows = pytest.mark.skipif(sys.platform == "win32", reason="files stay open")
 
 
-@pytest.fixture(autouse=True)
-def clean_slate():
-    """Give the loggers back as they were: pytest has handlers of its own there."""
-    level = logging.getLogger().level
-    yield
-    for name, installed in list(_log_setup._installed.items()):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.NOTSET if name else level)
-        logger.propagate = True
-        for handler in installed.handlers:
-            logger.removeHandler(handler)
-            handler.close()
-    _log_setup._installed.clear()
+pytestmark = pytest.mark.usefixtures("clean_log")
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ import errno
 import inspect
 import itertools
 import os
+import sys
 import threading
 import time
 import zlib
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cup._core.disk import OS_DISK
 from cup._testing_crashdisk_fates import KINDS
@@ -540,6 +541,17 @@ def test_damage_is_everywhere_and_for_good():
         disk.damage("/none", 0)
 
 
+def test_damage_stays_in_what_a_failed_sync_has_left_open():
+    disk, file = filled(sector=4, content=b"aaaa")
+    file.pwrite(b"bbbbcc", 0)
+    disk.inject("sync", error=EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        file.sync()
+    for place in (1, 5):
+        disk.damage("/f", place, 0x01)
+    assert left(disk, "lost", "kept") == [{"/f": b"a`aa"}, {"/f": b"bcbbcb"}]
+
+
 @pytest.mark.parametrize(
     "options", [{"nth": 0}, {"partial": -1}, {"delay": -1.0}, {"error": -5}]
 )
@@ -696,6 +708,7 @@ def take_step(disk, name, path, *rest):
             getattr(file, name)(*rest)
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, max_size=12), st.sampled_from([1, 4, 16, 512]))
 def test_any_life_leaves_what_it_may(steps, sector):
     disk = CrashDisk(sector=sector)
@@ -803,3 +816,32 @@ def test_real_disk_says_when_there_is_no_room(monkeypatch, tmp_path):
     with pytest.raises(OSError, match="No space left"):
         file.allocate(100)
     file.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no flock")
+def test_real_disk_without_locks_says_so(monkeypatch, tmp_path):
+    import fcntl
+
+    def flock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    file = OS_DISK.open(f"{tmp_path}/a", create=True, write=True)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="No locks"):
+        file.lock()
+    file.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no directories to sync")
+@pytest.mark.parametrize("number", [errno.EINVAL, EIO])
+def test_real_disk_may_not_know_how_to_sync_a_directory(monkeypatch, tmp_path, number):
+    def fsync(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if number == EIO:
+        with pytest.raises(OSError, match="Input/output"):
+            OS_DISK.sync_dir(str(tmp_path))
+    else:
+        OS_DISK.sync_dir(str(tmp_path))
+    assert repr(OS_DISK) == "<OsDisk>"

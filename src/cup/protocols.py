@@ -5,6 +5,7 @@ in a test. Each service's own `api` module has the same names.
 """
 
 from cup.services.buffers.api import AsyncBufferPoolAPI, BufferPoolAPI
+from cup.services.executor.api import AsyncExecutorAPI, ExecutorAPI, JobStore
 from cup.services.generator.api import (
     AsyncGeneratorManAPI,
     AsyncIDGenerator,
@@ -41,6 +42,7 @@ __all__ = [
     "AsyncAgentAPI",
     "AsyncBufferPoolAPI",
     "AsyncEventsAPI",
+    "AsyncExecutorAPI",
     "AsyncGeneratorManAPI",
     "AsyncHeartbeatAPI",
     "AsyncIDGenerator",
@@ -53,9 +55,11 @@ __all__ = [
     "AsyncWorkerAPI",
     "BufferPoolAPI",
     "EventsAPI",
+    "ExecutorAPI",
     "GeneratorManAPI",
     "HeartbeatAPI",
     "IDGenerator",
+    "JobStore",
     "LogAPI",
     "MonitorAPI",
     "RWLockAPI",

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 EACH = 7  # waits in one round, of which the median counts
 LONG = 20.0
+# watchfiles begins to listen at its first item: what came before it never tells.
+ARMED_LATE: dict[str, Any] = {"rust_timeout": 500, "yield_on_timeout": True}
 ACTOR = """
 import os, signal, socket, subprocess, sys, time
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # psutil takes a zombie for the program
@@ -192,7 +194,7 @@ def watchers(report: Report) -> dict[str, Waiting]:
         import watchfiles
 
         def by_watchfiles(path: Path, **options: Any) -> None:
-            for _ in watchfiles.watch(path.parent, **options):
+            for _ in watchfiles.watch(path.parent, **ARMED_LATE, **options):
                 if exists(path):
                     return
 
@@ -213,7 +215,8 @@ def watchers(report: Report) -> dict[str, Waiting]:
             observer = Observer()
             observer.schedule(Handler(), str(path.parent))
             observer.start()
-            seen.wait(LONG)
+            if not exists(path):
+                seen.wait(LONG)
             observer.stop()
             observer.join()
 
@@ -238,7 +241,8 @@ def awatchers(report: Report) -> dict[str, Callable[[Path], Any]]:
         import watchfiles
 
         async def by_watchfiles(path: Path) -> None:
-            async for _ in watchfiles.awatch(path.parent, step=1, debounce=1):
+            ways = {"step": 1, "debounce": 1, **ARMED_LATE}
+            async for _ in watchfiles.awatch(path.parent, **ways):
                 if exists(path):
                     return
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from cup.cli import _demo_folder, _demo_threadpool, demo, main
 from cup.cli._demo_part import Part, Stage
 
 COMMAND = [sys.executable, "-X", "dev", "-W", "error", "-m", "cup"]
+SLOW = re.compile(r"Executing <.* took \d+\.\d+ seconds")
 LOOPS = ["asyncio", "uvloop", "trio"] if find_spec("uvloop") else ["asyncio", "trio"]
 PLACES = ["threads", *LOOPS, "all at once"]
 
@@ -31,12 +33,17 @@ def cup(*args, folder, **options):
     )
 
 
+def told(errors):
+    """Leave out what asyncio says, in its debug mode, of a machine that is slow."""
+    return [line for line in errors.splitlines() if not SLOW.fullmatch(line)]
+
+
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """Run the whole demo once, with less work, and give its document."""
     folder = tmp_path_factory.mktemp("quick")
     run = cup("demo", "--json", "--quick", "--seed", "7", folder=folder)
-    assert (run.returncode, run.stderr) == (0, "")
+    assert (run.returncode, told(run.stderr)) == (0, [])
     assert list(folder.iterdir()) == []
     return json.loads(run.stdout)
 

@@ -176,6 +176,12 @@ def test_verify_tells_a_torn_tail_from_damage(place, cup):
     assert cup("verify", place)[0] == 0
 
 
+def test_verify_of_an_empty_log(tmp_path, cup):
+    Log.open(tmp_path / "log").close()
+    status, out, _ = cup("verify", tmp_path / "log")
+    assert (status, out.startswith("ok: no records, 1 file, ")) == (0, True)
+
+
 def test_verify_of_a_damaged_checkpoint(place, cup):
     flip(next(place.glob("*.checkpoint")), 33)
     assert cup("verify", place)[0] == 1

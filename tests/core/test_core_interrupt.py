@@ -233,15 +233,23 @@ def test_many_interrupts_are_raised_once_each():
     """Each is posted when the one before it has been raised."""
     hits = []
 
+    ready = threading.Event()
+
     def work(victim):
+        victim.target.mask()
+        ready.set()
         while len(hits) < 300:
             try:
+                victim.target.unmask()
                 spin()
             except Stop as error:
+                victim.target.mask()  # the next may come only where it is caught
                 hits.append(error.args[0])
+        victim.target.unmask()
 
     with switching_fast():
         victim = Victim(work)
+        assert ready.wait(PATIENCE)
         for number in range(300):
             victim.target.post(Stop(number))
             wait_for(lambda n=number: len(hits) > n)

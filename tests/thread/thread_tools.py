@@ -241,7 +241,13 @@ def is_free(lock):
 
 
 def fork_without_hooks():
-    """Fork as servers do that never tell Python (uWSGI)."""
+    """Fork as servers do that never tell Python (uWSGI).
+
+    Nobody else may be about to take the interpreter's lock then, or the child inherits
+    a lock that others wait for, and its first thread hangs.
+    """
+    if threading.active_count() > 1:
+        time.sleep(0.05)
     return ctypes.PyDLL(None).fork()
 
 

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS: Final = ("demo", "cron", "id", "heartbeat", "log", "doctor", "top", "wait")
+COMMANDS: Final = (
+    "demo",
+    "cron",
+    "id",
+    "heartbeat",
+    "log",
+    "doctor",
+    "top",
+    "wait",
+    "fanout",
+)
 """The commands, as `cup --help` shows them."""
 
 USAGE_ERROR: Final = 2
@@ -100,6 +110,8 @@ def _load(name: str) -> Command:
             from . import _cron as module
         case "doctor":
             from . import _doctor as module
+        case "fanout":
+            from . import _fanout as module
         case "heartbeat":
             from . import _heartbeat as module
         case "id":

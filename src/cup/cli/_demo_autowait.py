@@ -121,7 +121,8 @@ def tell_server(stage: Stage, file: Path, line: LineMatch, port: int) -> None:
     stage.exactly(
         "number of a line that came in parts, in the second log", line.number, 2
     )
-    stage.exactly("port that is open", port, int(line.match[1]))
+    same = int(port == int(line.match[1]))
+    stage.exactly("ports of that line that are open", same, 1)
 
 
 def prepare_log(folder: Path) -> None:

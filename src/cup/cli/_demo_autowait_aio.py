@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.lowlevel
+from anyio.lowlevel import checkpoint
 
 from cup.errors import ConditionTimeout, WaitFailed
 from cup.services.autowait import (
@@ -69,8 +70,8 @@ async def many(stage: Stage) -> None:
     async with anyio.create_task_group() as tasks:
         for number in range(CROWD):
             tasks.start_soon(one, number)
-        await anyio.lowlevel.checkpoint()
         for path in reversed(paths):
+            await checkpoint()
             path.touch()
     twin.tell_many(stage, [found[number] for number in range(CROWD)], paths)
 

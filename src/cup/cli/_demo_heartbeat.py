@@ -143,7 +143,7 @@ def state_refused(stage: Stage, refused: int, devices: int, events: int) -> None
 
 def watch(stage: Stage) -> None:
     """Watch many devices in this process, of which some fall silent."""
-    devices = stage.many(100_000, 10_000)
+    devices = stage.many(20_000, 5_000)
     silent = devices // 100
     service = HeartbeatService(SILENT, keep_lost=True)
     keys = [f"device{n}" for n in range(devices)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.lowlevel
 
 from cup.services.heartbeat import (
     AsyncHeartbeatService,
@@ -34,14 +35,19 @@ if TYPE_CHECKING:
 __all__ = ["PARTS"]
 
 
+AT_ONCE: Final = 1000  # devices that join at once
+
+
 async def watch(stage: Stage) -> None:
     """Watch many devices in this process, of which some fall silent."""
-    devices = stage.many(100_000, 10_000)
+    devices = stage.many(20_000, 5_000)
     silent = devices // 100
     service = AsyncHeartbeatService(SILENT, keep_lost=True)
     keys = [f"device{n}" for n in range(devices)]
     events = service.events(limit=2 * devices)
-    service.refresh_many(keys)
+    for at in range(0, devices, AT_ONCE):
+        service.refresh_many(keys[at : at + AT_ONCE])
+        await anyio.lowlevel.checkpoint()  # others may run
     lost: set[str] = set()
     while len(lost) < silent:
         service.refresh_many(keys[silent:])

@@ -39,7 +39,7 @@ def kill(stage: Stage) -> None:
     """Kill a process that appends, again and again; see what is left."""
     place = stage.folder / "log"
     each = stage.many(300, 60)
-    lives = stage.many(4, 2)
+    lives = stage.many(3, 1)
     acked: dict[int, bytes] = {}
     for _ in range(lives):
         acked |= kill_writer(place, "threads", each)

@@ -47,7 +47,7 @@ async def kill(stage: Stage) -> None:
     place = stage.folder / "log"
     each = stage.many(300, 60)
     how = "trio" if "trio" in sys.modules and in_trio() else "asyncio"
-    lives = stage.many(4, 2)
+    lives = stage.many(3, 1)
     acked: dict[int, bytes] = {}
     for _ in range(lives):
         acked |= await anyio.to_thread.run_sync(kill_writer, place, how, each)

@@ -30,6 +30,7 @@ examples:
   cup log repair /var/lib/app/log --salvage
   cup log tail /var/lib/app/log -n 20 --follow
   cup log dump /var/lib/app/log --from 1000 --to 2000 --json
+  cup log dump /var/lib/app/jobs --state
 
 All but `repair` may be used while a program writes to the log.
 """
@@ -107,6 +108,11 @@ def _dump_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--to", dest="last", type=int, metavar="ID", help="(default: the last)"
+    )
+    parser.add_argument(
+        "--state",
+        action="store_true",
+        help="print the keys and values of a store of metadata, not its records",
     )
 
 

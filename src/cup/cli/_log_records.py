@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from cup.services.serializer import LogReader
 
+from ._log_state import dump_state
+
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable
@@ -48,11 +50,15 @@ def dump(args: Namespace) -> int:
     """Print records.
 
     Args:
-        args: What was parsed: `directory`, `json`, `max_record`, `start`, `last`.
+        args: What was parsed: `directory`, `json`, `max_record`, `start`, `last`,
+            `state`.
 
     Returns:
         The exit status.
     """
+    if args.state:
+        return dump_state(args)
+
     stop = None if args.last is None else args.last + 1
     with LogReader[bytes].open(args.directory, max_record=args.max_record) as reader:
         _print(reader.records(args.start, stop), as_json=args.json)

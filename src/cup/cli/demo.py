@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from . import (
     _demo_autowait,
     _demo_buffers,
+    _demo_executor,
     _demo_generator,
     _demo_heartbeat,
     _demo_serializer,
@@ -50,6 +51,7 @@ _FOR_THREADS: Final = (
     *_demo_threadpool.PARTS,
     *_demo_thread.PARTS,
     *_demo_buffers.PARTS,
+    *_demo_executor.PARTS,
     *_demo_autowait.PARTS,
     *_demo_generator.PARTS,
     *_demo_heartbeat.PARTS,
@@ -144,13 +146,23 @@ def _chapters(loops: tuple[str, ...]) -> Iterator[tuple[str, list[Part]]]:
     # Loads event loops.
     from ._demo_autowait_aio import PARTS as AUTOWAIT  # noqa: PLC0415
     from ._demo_buffers_aio import PARTS as BUFFERS  # noqa: PLC0415
+    from ._demo_executor_aio import PARTS as EXECUTOR  # noqa: PLC0415
     from ._demo_generator_aio import PARTS as GENERATOR  # noqa: PLC0415
     from ._demo_heartbeat_aio import PARTS as HEARTBEAT  # noqa: PLC0415
     from ._demo_serializer_aio import PARTS as SERIALIZER  # noqa: PLC0415
     from ._demo_thread_aio import PARTS as THREAD  # noqa: PLC0415
     from ._demo_threadpool_aio import PARTS as THREADPOOL  # noqa: PLC0415
 
-    services = (THREADPOOL, THREAD, BUFFERS, AUTOWAIT, GENERATOR, HEARTBEAT, SERIALIZER)
+    services = (
+        THREADPOOL,
+        THREAD,
+        BUFFERS,
+        EXECUTOR,
+        AUTOWAIT,
+        GENERATOR,
+        HEARTBEAT,
+        SERIALIZER,
+    )
     for_tasks = [part for parts in services for part in parts]
     for loop in loops:
         yield loop, [part.on(loop) for part in for_tasks]

@@ -6,10 +6,10 @@ state machine, which never waits), `sync` and `aio` (two thin faces), `__init__`
 
 from typing import TYPE_CHECKING
 
-__all__ = ["buffers", "generator", "heartbeat", "serializer", "threadpool"]
+__all__ = ["buffers", "executor", "generator", "heartbeat", "serializer", "threadpool"]
 
 if TYPE_CHECKING:
-    from . import buffers, generator, heartbeat, serializer, threadpool
+    from . import buffers, executor, generator, heartbeat, serializer, threadpool
 else:
 
     def __getattr__(name: str) -> object:
@@ -17,6 +17,8 @@ else:
         # Not `from . import`: that asks this very function again.
         if name == "buffers":
             import cup.services.buffers as module
+        elif name == "executor":
+            import cup.services.executor as module
         elif name == "generator":
             import cup.services.generator as module
         elif name == "heartbeat":

@@ -211,7 +211,11 @@ def test_complete_waits_for_a_silent_writer_to_close(threads, tmp_path):
     path.touch()
     with path.open("wb", buffering=0) as file:
         part = lambda: file.write(b"part")
-        with happening(part), pytest.raises(ConditionTimeout, match="a writer has it"):
+        noise = lambda: path.chmod(0o600)  # says nothing about the writer
+        with (
+            happening(part, noise),
+            pytest.raises(ConditionTimeout, match="a writer has it"),
+        ):
             threads.wait(FileComplete(path, quiet=0.06), 0.4)
 
 

@@ -221,6 +221,33 @@ def test_interrupt_ends_a_wait(tmp_path):
     assert watched() == (0, 0)
 
 
+def test_interrupt_ends_the_reading_of_what_has_no_end(tmp_path):
+    path, caught, done = tmp_path / "x", [], threading.Event()
+
+    def work():
+        try:
+            wait(RegexInFile(path, "^yes$"))
+        except KeyError as error:
+            caught.append(error)
+
+    def flood():
+        with path.open("ab", buffering=0) as file:
+            while not done.is_set():
+                file.write(b"no\n" * 20_000)
+                if file.tell() > 100_000_000:
+                    file.truncate(0)
+
+    writer, thread = threading.Thread(target=flood), CupThread(target=work)
+    writer.start()
+    thread.start()
+    time.sleep(0.1)
+    thread.raise_exc(KeyError)
+    thread.join(LONG)
+    done.set()
+    writer.join()
+    assert caught
+
+
 def test_signal_handler_may_raise(tmp_path):
     print_what = run(
         """

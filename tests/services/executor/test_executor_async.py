@@ -11,6 +11,7 @@ import pytest
 from executor_tools import Gate, balanced, service, state, wait_for
 
 from cup.errors import (
+    BlockingInLoop,
     ExecutorClosed,
     InvalidType,
     JobCancelled,
@@ -489,3 +490,14 @@ def test_series_of_a_dead_loop_goes_on_failing_loudly():
         wait_for(series.done)
         assert isinstance(series.exception(), LoopGone)
         assert len(reported) >= 2
+
+
+async def test_stop_that_could_never_end_is_refused():
+    executor = AsyncExecutionService()
+    executor.start()
+    job = await executor.submit(double, 1, 0.05)
+    await state(job.running)
+    with pytest.raises(BlockingInLoop, match="AsyncExecutionService.stop"):
+        executor.sync.stop()
+    assert await job == 2
+    assert balanced(await executor.stop())

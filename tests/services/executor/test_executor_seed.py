@@ -69,6 +69,7 @@ class TestMyCase(unittest.CUTCase):
         self._executor.stop()
 
 
+@pytest.mark.usefixtures("clean_log")
 def test_example_of_the_document(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     unittest.CCaseExecutor().runcase(TestMyCase())

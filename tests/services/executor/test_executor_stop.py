@@ -49,12 +49,15 @@ def test_stop_leaves_no_thread():
         executor.after(0.0001 * n, int)
         executor.submit(int)
     executor.stop()
-    left = [
-        thread
-        for thread in set(threading.enumerate()) - before
-        if thread.name.startswith(executor.name)
-    ]
-    assert left == []
+
+    def left():
+        return [
+            thread.name
+            for thread in set(threading.enumerate()) - before
+            if thread.name.startswith(executor.name)
+        ]
+
+    wait_for(lambda: not left())  # some may have a last instruction to execute
 
 
 def test_stop_without_waiting_names_what_runs():

@@ -391,7 +391,7 @@ def test_a_mac_is_read_from_what_its_tools_say():
     known = parse_mac(top, "hw.memsize: 17179869184\n")
     assert known == {"cpu_idle": 90.0, "mem_inuse": 15360, "mem_total": 16384}
     host = MacHost("m")
-    host.set_mac_res_bydict(known)
+    host.set_linux_res_bydict(known)
     assert host.get_mem_info() == (15360, 16384)
     assert host.get_dict_resinfo()["iface"] == "en0"
     assert "ipaddr" in read_mac("en0")  # here there are no such tools

@@ -4,10 +4,20 @@ import struct
 import zlib
 from typing import NamedTuple
 
-import crc32c
-
 HEADER, FRAME = 128, 32
-CHECKSUMS = [zlib.crc32, crc32c.crc32c]
+
+
+def crc32c(data, value=0):
+    """CRC-32C, bit by bit: slow, and needs nothing."""
+    value ^= 0xFFFFFFFF
+    for byte in bytes(data):
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
+
+
+CHECKSUMS = [zlib.crc32, crc32c]
 
 
 class Frame(NamedTuple):

@@ -6,6 +6,7 @@ changes: the last one that was acknowledged, or a later one that was begun.
 """
 
 import threading
+from reprlib import repr
 
 from meta_tools import OPTIONS, PLACE, open_store
 
@@ -39,10 +40,15 @@ class Life:
         following = {**self.state, **values}
         for key in delete:
             following.pop(key, None)
+        call = call or (lambda: self.store.update(values, delete=delete))
+        if self.store.stats().log.poisoned is not None:
+            call()  # it fails, or there is nothing to write
+            return
+
         self.count += 1
         self.disk.note(("will", self.count, following))
         try:
-            (call or (lambda: self.store.update(values, delete=delete)))()
+            call()
         except WriteFailed:
             self.disk.note(("failed", self.count))
             raise
@@ -64,6 +70,9 @@ class Life:
     def reopen(self):
         self.store.close()
         self.open()
+        self.count += 1
+        self.state = dict(self.store.items())  # that is known again
+        self.disk.note(("did", self.count, self.state))
 
     def steps(self):
         """Give all that can be done, over several files."""
@@ -111,8 +120,8 @@ def candidates(notes):
     """Return the states that may be there."""
     failed = {note[1] for note in notes if note[0] == "failed"}
     number, state = max((n[1:] for n in notes if n[0] == "did"), key=lambda d: d[0])
-    open_ = [n[2] for n in notes if n[0] == "will" and n[1] > number and n[1] not in failed]
-    return [state, *open_]
+    begun = [n for n in notes if n[0] == "will" and n[1] > number]
+    return [state, *(n[2] for n in begun if n[1] not in failed)]
 
 
 def survive(disk, notes, **options):
@@ -121,7 +130,7 @@ def survive(disk, notes, **options):
     with open_store(disk, **options) as store:
         found = dict(store.items())
         if found not in allowed:
-            raise Survival(found, allowed)
+            raise Survival(repr(found), [*map(repr, allowed)])
         if store.unknown():
             raise Survival(store.unknown())
         first = store.next_id

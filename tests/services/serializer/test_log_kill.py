@@ -72,9 +72,11 @@ def kill_after(child, lines):
     """Kill a child when it has told so many lines; give all that it told."""
     told = [child.stdout.readline() for _ in range(lines)]
     child.send_signal(signal.SIGKILL)
-    rest, error = child.communicate(timeout=30)
-    told += rest.splitlines(keepends=True)
-    assert (error, child.returncode) == (b"", -signal.SIGKILL)
+    told += child.stdout.readlines()  # not `communicate`: it misses what is buffered
+    error = child.stderr.read()
+    assert (error, child.wait(30)) == (b"", -signal.SIGKILL)
+    child.stdout.close()
+    child.stderr.close()
     assert all(line.endswith(b"\n") for line in told)
     return [line.split() for line in told]
 

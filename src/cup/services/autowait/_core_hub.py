@@ -20,7 +20,7 @@ from cup._core.threads import join_all, make_thread
 
 from . import _core_eyes
 from ._core_eyes import Unwatchable, unwatchable
-from ._core_inotify import IGNORED, OVERFLOW, UNMOUNT
+from ._core_inotify import CLOSE_WRITE, IGNORED, MODIFY, OVERFLOW, UNMOUNT
 
 if TYPE_CHECKING:
     import threading
@@ -34,6 +34,7 @@ __all__ = ["HUB", "Bell", "Hub", "Sub", "Wakeable"]
 _log = logging.getLogger("cup.autowait")
 
 _ALWAYS: Final = IGNORED | UNMOUNT
+_WRITING: Final = MODIFY | CLOSE_WRITE
 
 
 class Wakeable(Protocol):
@@ -82,7 +83,7 @@ class Sub:
         key: Of the watch, or of the process; `None` once it is over.
         mask: Which events; 0 for a process.
         matches: Which names of a directory; None is all.
-        last: The last event.
+        last: The last event that tells whether somebody writes; 0 if there was none.
     """
 
     __slots__ = ("bell", "key", "last", "mask", "matches")
@@ -308,7 +309,8 @@ class Hub:
 
         for sub in self._subs.get(key, ()):
             if sub.hears(mask, name):
-                sub.last = mask
+                if mask & _WRITING:
+                    sub.last = mask
                 rung.add(sub.bell)
         if mask & IGNORED:
             for sub in self._subs.pop(key, ()):

@@ -72,7 +72,8 @@ def _functions() -> tuple[
 
     libc = ctypes.CDLL(None, use_errno=True)
     init, add = libc.inotify_init1, libc.inotify_add_watch
-    remove = libc.inotify_rm_watch
+    # It never blocks; to let other threads run meanwhile costs more than it does.
+    remove = ctypes.PyDLL(None, use_errno=True).inotify_rm_watch
     add.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
     remove.argtypes = (ctypes.c_int, ctypes.c_int)
     return add, remove, init

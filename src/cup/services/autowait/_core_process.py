@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ProcessProbe"]
 
-_AFTER_EVENT: Final = 0.1  # seconds in which a program that was opened has started
-_FIRST_GAP: Final = 0.0002
-_MOST_GAP: Final = 0.02
+_AFTER_EVENT: Final = 2.0  # seconds in which a program that was opened has started
+_FIRST_GAP: Final = 0.0003
+_SHARE: Final = 0.5  # of the time since the event: the gap grows with it
 _BELOW_GAP: Final = 0.1  # programs deep in a directory open without a word
 
 
@@ -36,7 +36,6 @@ class ProcessProbe(Probe["ProcessId | None"]):
 
     __slots__ = (
         "_event",
-        "_gap",
         "_gone",
         "_identity",
         "_likely",
@@ -61,7 +60,6 @@ class ProcessProbe(Probe["ProcessId | None"]):
         self._running: list[int] = []
         self._likely: list[int] = []
         self._event: float | None = None
-        self._gap = _FIRST_GAP
 
     @override
     def arm(self, watching: Watching) -> None:
@@ -105,14 +103,13 @@ class ProcessProbe(Probe["ProcessId | None"]):
         return NOT_YET
 
     def _scan(self, program: Program, look: Look) -> None:
-        if look.rung:
+        if look.rung or self._event is None:  # it may just be starting, unheard
             program.refresh()
             self._event = look.now
-            self._gap = _FIRST_GAP
+        since = look.now - self._event
         self.due = None
-        if self._event is not None and look.now - self._event < _AFTER_EVENT:
-            self._gap = min(2 * self._gap, _MOST_GAP)
-            self.due = look.now + self._gap
+        if since < _AFTER_EVENT:
+            self.due = look.now + max(_FIRST_GAP, _SHARE * since)
         self._running, self._likely = [], []
         for pid, likeness in self._table.find(program):
             yes = likeness is Likeness.YES

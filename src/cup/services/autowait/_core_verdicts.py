@@ -81,7 +81,8 @@ class Ear(Protocol):
     """One thing that is listened to, for one wait.
 
     Attributes:
-        last: The last event, in the terms of the system; 0 if there was none.
+        last: The last event that tells whether somebody writes: `MODIFY` or
+            `CLOSE_WRITE` of inotify; 0 if there was none.
     """
 
     last: int

@@ -149,11 +149,11 @@ def _loop(engine: Engine[T], bell: Bell, waiter: ThreadWaiter, name: str) -> T:
 
 
 def _sleep(bell: Bell, waiter: ThreadWaiter, until: float | None) -> None:
-    while not bell.is_rung():
-        if until is not None and monotonic() >= until:
+    while True:
+        # An interrupt comes in here, so it parks though there is nothing to wait for.
+        park(waiter.parker, monotonic() if bell.is_rung() else until)
+        if bell.is_rung() or (until is not None and monotonic() >= until):
             return
-
-        park(waiter.parker, until)
 
 
 def satisfied(condition: Condition[object]) -> bool:

@@ -35,6 +35,7 @@ from .api_values import (
     TimerLateness,
     Urgency,
 )
+from .log_store import LogStore
 from .memory_store import MemoryStore
 from .sync import ExecutionService, ExecutorView
 from .sync_seed import CronExecution, CronTask
@@ -65,6 +66,7 @@ __all__ = [
     "FixedRate",
     "Jitter",
     "JobStore",
+    "LogStore",
     "MemoryStore",
     "OnBroken",
     "Overlap",

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ._core_series import SeriesCore
     from ._core_settings import Settings
     from ._core_timers import Alarm
+    from .aio_crew import LoopCrew
 
 __all__ = ["ExecutorCore"]
 
@@ -62,6 +63,7 @@ class ExecutorCore(Accounts, Moments):
         series: The series that have not ended.
         crews: Who runs delayed jobs, who runs queued ones, then the crews of loops.
         ledger: What is written to the store; None without one.
+        loop_crews: Those of loops, by their loops.
         own_queue: The pool that runs queued jobs; None if a backend does.
     """
 
@@ -75,6 +77,7 @@ class ExecutorCore(Accounts, Moments):
         self.delayed: ThreadPool = self._make_pool("delayed", settings.delayed_workers)
         self.queued: ThreadPool = self._make_pool("queued", settings.queued_workers)
         self.crews: list[Crew] = self._make_crews()
+        self.loop_crews: dict[object, LoopCrew] = {}
         store = settings.store
         self.ledger: Ledger | None = None if store is None else Ledger(store)
         self.own_queue: PoolCore | None = (
@@ -111,6 +114,7 @@ class ExecutorCore(Accounts, Moments):
         self.plain: bool = False
         self.started: bool = False
         self.refusing: bool = False
+        self._handed_over: bool = False
         self.retired: bool = False
 
     # -- taking jobs ---------------------------------------------------------------
@@ -150,7 +154,7 @@ class ExecutorCore(Accounts, Moments):
             self.timers.set(job, due)
         # Set first, looked at second: a stop in between finds the job, or this finds
         # the stop.
-        if self.refusing and self.timers.take(job) and job.cancel():
+        if self.refusing and self.timers.take(job):
             self.refused.add()
             raise ExecutorClosed(f"executor {self.name!r} was stopped meanwhile")
 
@@ -197,7 +201,7 @@ class ExecutorCore(Accounts, Moments):
         """Return where the executor is in its life."""
         if self.refusing:
             pools = {pool.core.state() for pool in self.pools()}
-            over = pools == {PoolState.STOPPED}
+            over = self._handed_over and pools <= {PoolState.STOPPED, PoolState.NEW}
             return ExecutorState.STOPPED if over else ExecutorState.STOPPING
 
         return ExecutorState.RUNNING if self.started else ExecutorState.NEW
@@ -220,7 +224,7 @@ class ExecutorCore(Accounts, Moments):
             if self.refusing and self.state() is not ExecutorState.STOPPED:
                 raise ExecutorClosed(f"executor {self.name!r} is stopping; wait for it")
 
-            self.refusing = False
+            self.refusing = self._handed_over = False
             for crew in self.each_crew():
                 crew.open()
             seat = self.settings.source.add(self.timers)
@@ -241,21 +245,31 @@ class ExecutorCore(Accounts, Moments):
 
             self.refusing = True
             self.plain = False
-        for alarm in self.timers.close():
-            if isinstance(alarm, ScheduledJob):
-                alarm.stop()
-        for series in list(self.series):
-            series.stop()
-        for crew in self.each_crew():
-            crew.close()
-        self._close_when_quiet()
-        self.quiet.changed()
+        try:
+            for alarm in self.timers.close():
+                if isinstance(alarm, ScheduledJob):
+                    alarm.stop()
+            for series in list(self.series):
+                series.stop()
+            for crew in self.each_crew():
+                crew.close()
+        finally:  # also when a signal breaks in: others may wait for this
+            self._handed_over = True
+            self._close_when_quiet()
+            self.quiet.changed()
 
     def is_quiet(self) -> bool:
         """Tell whether no more runs will be handed over."""
-        return not any(series.waits() for series in list(self.series)) and not any(
-            crew.busy() for crew in self.each_crew()
+        return (
+            self._handed_over
+            and not any(series.waits() for series in list(self.series))
+            and not any(crew.busy() for crew in self.each_crew())
         )
+
+    def waits_for_this_loop(self) -> bool:
+        """Tell whether coroutines are left that only the calling thread could run."""
+        loops = list(self.loop_crews.values())
+        return any(crew.busy() and crew.loop.is_here() for crew in loops)
 
     def _close_when_quiet(self) -> None:
         """Let the pools end once nothing more will come; not earlier."""
@@ -329,9 +343,12 @@ class ExecutorCore(Accounts, Moments):
 
     def retire(self) -> None:
         """End when nothing is left to do: nobody holds the executor any more."""
+        # A finalizer calls this: it only asks, and the timers' thread does it.
         self.retired = True
         self.timers.on_empty = self._end_if_idle
-        self._end_if_idle()
+        seat = self.timers.seat
+        if seat is not None:
+            seat.nudge(float("-inf"))
 
     def _end_if_idle(self) -> None:
         if not self.series and not self.timers.pending():
@@ -352,7 +369,7 @@ class ExecutorCore(Accounts, Moments):
             self.started = self.plain = True
             self.timers.seat = self.settings.source.add(self.timers)
         elif was is not ExecutorState.NEW:
-            self.started = self.refusing = True
+            self.started = self.refusing = self._handed_over = True
         for crew in self.each_crew():
             crew.vanish()
         for each in series:

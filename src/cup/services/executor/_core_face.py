@@ -7,7 +7,6 @@ soon as it has nothing left to do; timers and series that somebody set go on.
 from __future__ import annotations
 
 import weakref
-from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,11 +14,12 @@ from cup._core import fork
 from cup._core.clock import SYSTEM
 from cup._core.context import job_context
 from cup._core.fork import stamp
-from cup.errors import ExecutorClosed, InvalidType, InvalidValue, PoolClosed
+from cup.errors import ExecutorClosed, PoolClosed
 from cup.services.threadpool._core_record import Nobody
 from cup.services.threadpool.api import Urgency
 
 from ._core import ExecutorCore
+from ._core_call import bad_urgency, context_now, no_callable
 from ._core_cron import Cron
 from ._core_handle import ScheduledJob, due_now, name_of
 from ._core_lane import Lane
@@ -32,7 +32,6 @@ from .api_values import JobOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextvars import Context
     from datetime import datetime
 
     from typing_extensions import Self
@@ -176,7 +175,7 @@ class Face:
         kwargs: dict[str, Any],
     ) -> ScheduledJob[T]:
         if not callable(fn):
-            raise _no_callable(fn)
+            raise no_callable(fn)
 
         if not self._core.plain:
             self._core.admit(starts=True)
@@ -194,7 +193,7 @@ class Face:
     ) -> ScheduledJob[T]:
         core = self._core
         if not callable(fn):
-            raise _no_callable(fn)
+            raise no_callable(fn)
 
         if not stamp[0]:
             fork.generation()  # an unhooked fork: this renews every executor
@@ -204,7 +203,7 @@ class Face:
             due = self._now() + delay
         if not core.plain:
             core.admit(starts=starts)
-        job = ScheduledJob(lane, due, fn, args, kwargs, _context())
+        job = ScheduledJob(lane, due, fn, args, kwargs, context_now())
         core.schedule(job, due)
         return job
 
@@ -218,12 +217,12 @@ class Face:
     ) -> ScheduledJob[T]:
         core = self._core
         if not callable(fn):
-            raise _no_callable(fn)
+            raise no_callable(fn)
 
         due = instant_of(when)
         if not core.plain:
             core.admit(starts=True)
-        job = ScheduledJob(lane, due, fn, args, kwargs, _context())
+        job = ScheduledJob(lane, due, fn, args, kwargs, context_now())
         core.schedule(job, due, by_wall=True)
         return job
 
@@ -281,7 +280,7 @@ class Face:
     ) -> SeriesCore:
         core = self._core
         if not callable(fn):
-            raise _no_callable(fn)
+            raise no_callable(fn)
 
         lane = self._clock if plan.by_wall else self._then
         if crew is not None:
@@ -289,7 +288,7 @@ class Face:
         if not core.plain:
             core.admit(starts=True)
         name = self._options.name or name_of(fn)
-        series = SeriesCore(lane, plan, name, (fn, args, kwargs, _context()))
+        series = SeriesCore(lane, plan, name, (fn, args, kwargs, context_now()))
         core.begin_series(series)
         return series
 
@@ -304,10 +303,10 @@ class Face:
         core = self._core
         found = _URGENCIES.get(urgency)
         if not callable(fn):
-            raise _no_callable(fn)
+            raise no_callable(fn)
 
         if found is None:
-            raise _bad_urgency(urgency)
+            raise bad_urgency(urgency)
 
         if not core.plain:
             core.admit(starts=False)
@@ -328,7 +327,7 @@ class Face:
         """Return the lane of the older calls, which name an urgency each."""
         found = _URGENCIES.get(urgency)
         if found is None:
-            raise _bad_urgency(urgency)
+            raise bad_urgency(urgency)
 
         if found is lane.options.urgency:
             return lane
@@ -379,18 +378,3 @@ class Face:
             f"{type(self).__name__} {self.name!r} cannot be pickled: "
             "its threads belong to this process; make one in each process"
         )
-
-
-def _context() -> Context | None:
-    """Return the context for a job, None for an empty one, which costs nothing."""
-    context = copy_context()
-    return job_context() if len(context) else None
-
-
-def _no_callable(fn: object) -> InvalidType:
-    return InvalidType(f"a job must be callable, not {fn!r}")
-
-
-def _bad_urgency(urgency: object) -> InvalidValue:
-    names = ", ".join(f"{item.name} ({item.value})" for item in Urgency)
-    return InvalidValue(f"urgency={urgency!r} is none of {names}")

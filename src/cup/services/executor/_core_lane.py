@@ -112,7 +112,7 @@ class Lane:
         owner: What jobs that are due as they are made have as their owner.
     """
 
-    __slots__ = ("_heap", "by_wall", "core", "crew", "options", "owner")
+    __slots__ = ("__weakref__", "_heap", "by_wall", "core", "crew", "options", "owner")
 
     def __init__(
         self, core: ExecutorCore, crew: Crew, options: JobOptions, *, by_wall: bool

@@ -11,7 +11,7 @@ from cup._core.wait import Ask
 if TYPE_CHECKING:
     from ._core import ExecutorCore
 
-__all__ = ["Quiet", "QuietAsk"]
+__all__ = ["HopelessAsk", "Quiet", "QuietAsk"]
 
 
 class QuietAsk(Ask[None]):
@@ -21,6 +21,14 @@ class QuietAsk(Ask[None]):
 
     what = "ExecutionService.stop"
     value = None
+
+
+class HopelessAsk(QuietAsk):
+    """The same, by a thread whose own loop would have to end what is left."""
+
+    __slots__ = ()
+
+    twin = "AsyncExecutionService.stop"
 
 
 class Quiet(Line):
@@ -36,6 +44,11 @@ class Quiet(Line):
         """Let the ask through when no more runs will be handed over."""
         core = self._core()
         return core is None or core.is_quiet()
+
+    def hopeless(self) -> bool:
+        """Tell whether only coroutines of the calling thread's loop are left."""
+        core = self._core()
+        return core is not None and core.waits_for_this_loop()
 
     def put_back(self, _: Ask[Any], /) -> None:
         """Do nothing: passing takes nothing."""

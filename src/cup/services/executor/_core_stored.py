@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +43,13 @@ _RHYTHMS: Final[dict[str, type[FixedRate | FixedDelay | Aligned]]] = {
     "delay": FixedDelay,
     "aligned": Aligned,
 }
+_decode: Final = json.JSONDecoder().raw_decode  # `loads` costs as much again
+_LATEST: Final = CatchUp.latest()
+_DEFAULTS: Final[dict[str, object]] = {
+    option.name: getattr(JobOptions(), option.name)
+    for option in fields(JobOptions)
+    if option.name != "key"
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +77,27 @@ class Entry:
     last: float | None = None
 
     def text(self) -> str:
-        """Return what a store keeps."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, allow_nan=False)
+        """Return what a store keeps.
+
+        Options that were not given are left out: a default that changes needs a new
+        schema.
+        """
+        content: dict[str, Any] = {
+            "schema": SCHEMA,
+            "key": self.key,
+            "function": self.function,
+            "args": self.args,
+            "kwargs": self.kwargs,
+            "due": self.due,
+        }
+        if self.rhythm is not None:
+            content["rhythm"] = self.rhythm
+        if self.last is not None:
+            content["last"] = self.last
+        options = _chosen(self.options)
+        if options:
+            content["options"] = options
+        return json.dumps(content, allow_nan=False)
 
     def plan(self) -> RhythmLike | Cron | None:
         """Return the rhythm or the calendar of a series, None for a single job."""
@@ -89,6 +115,17 @@ class Entry:
             )
 
         return _RHYTHMS[rhythm["kind"]](**fields)
+
+
+def _chosen(options: JobOptions) -> dict[str, Any]:
+    """Return the options that are not what they are by default, besides the key."""
+    chosen: dict[str, Any] = {}
+    for name, default in _DEFAULTS.items():
+        value = getattr(options, name)
+        if value != default:
+            plain = is_dataclass(value) and not isinstance(value, type)
+            chosen[name] = asdict(value) if plain else value
+    return chosen
 
 
 def make_entry(
@@ -200,25 +237,35 @@ def read_entry(text: str) -> Entry:
         UnknownJob: If it means nothing to this version.
     """
     try:
-        fields = json.loads(text)
-        schema = fields.pop("schema")
+        content, end = _decode(text)
+        if end != len(text):
+            raise UnknownJob(f"it ends at {end} of {len(text)} characters")
+
+        schema = content.pop("schema")
         if schema > SCHEMA:
             raise UnknownJob(
                 f"it was stored by a later version (schema {schema}; this is {SCHEMA})"
             )
 
-        options = dict(fields.pop("options"))
-        catch_up = CatchUp(**options.pop("catch_up"))
-        jitter = options.pop("jitter")
-        urgency = Urgency(options.pop("urgency"))
-        chosen = JobOptions(
-            urgency=urgency,
-            catch_up=catch_up,
-            jitter=None if jitter is None else Jitter(**jitter),
-            **options,
-        )
-        entry = Entry(options=chosen, **fields)
-        entry.plan()
+        options = content.pop("options", None)
+        chosen = _options(options or {}, content["key"])
+        entry = Entry(options=chosen, **content)
+        if entry.rhythm is not None:
+            entry.plan()
     except (ValueError, KeyError, TypeError, AttributeError, InvalidValue) as error:
         raise UnknownJob(f"it cannot be read: {error!r}") from error
     return entry
+
+
+def _options(options: dict[str, Any], key: str) -> JobOptions:
+    """Return the options of a job from what was stored of them."""
+    options.pop("key", None)
+    if options.get("jitter") is not None:
+        options["jitter"] = Jitter(**options["jitter"])
+    if "urgency" in options:
+        options["urgency"] = Urgency(options["urgency"])
+    if "catch_up" in options:
+        options["catch_up"] = CatchUp(**options["catch_up"])
+    else:
+        options["catch_up"] = _LATEST
+    return JobOptions(key=key, **options)

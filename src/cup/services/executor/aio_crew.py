@@ -7,8 +7,10 @@ functions, which go to workers like everybody else's.
 from __future__ import annotations
 
 import inspect
+import weakref
 from functools import partial
 from time import monotonic
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, current_time, get_cancelled_exc_class
@@ -24,7 +26,7 @@ from cup.errors import (
 )
 from cup.services.threadpool._core_record import claim, take_to_run
 
-from ._core_lane import Counts
+from ._core_lane import Counts, Lane
 from ._core_run import Run
 from ._core_stats import Count
 
@@ -44,6 +46,9 @@ __all__ = ["LoopCrew", "is_coroutine_function", "loop_crew"]
 
 def is_coroutine_function(fn: object) -> bool:
     """Tell whether calling this gives a coroutine; partial objects are seen through."""
+    if type(fn) is FunctionType:
+        return bool(fn.__code__.co_flags & inspect.CO_COROUTINE)
+
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
         getattr(fn, "__call__", None)  # noqa: B004 - it is the method that is looked at
     )
@@ -51,16 +56,18 @@ def is_coroutine_function(fn: object) -> bool:
 
 def loop_crew(core: ExecutorCore, loop: Loop) -> LoopCrew:
     """Return the crew of a loop; those of closed loops go."""
-    for crew in list(core.crews):
-        if isinstance(crew, LoopCrew):
-            if crew.loop is loop:
-                return crew
+    found = core.loop_crews.get(loop)
+    if found is not None:
+        return found
 
-            if crew.is_over():
-                core.crews.remove(crew)
-                crew.abandon()
-                core.take_over(crew.counts())
+    for crew in list(core.crews):
+        if isinstance(crew, LoopCrew) and crew.is_over():
+            core.crews.remove(crew)
+            core.loop_crews.pop(crew.loop, None)
+            crew.abandon()
+            core.take_over(crew.counts())
     crew = LoopCrew(core, loop)
+    core.loop_crews[loop] = crew
     core.crews.append(crew)
     return crew
 
@@ -70,6 +77,7 @@ class LoopCrew:
 
     Attributes:
         loop: The loop.
+        lanes: The way to it from each view that was used on it.
         stoppers: Jobs that wait for the end of the executor: nobody waits for them.
     """
 
@@ -83,6 +91,7 @@ class LoopCrew:
         "_queued",
         "_running",
         "_tasks",
+        "lanes",
         "loop",
         "stoppers",
     )
@@ -91,6 +100,7 @@ class LoopCrew:
         self._core = core
         self.loop: Loop = loop
         self.stoppers: dict[Sink, None] = {}
+        self.lanes: weakref.WeakKeyDictionary[Lane, Lane] = weakref.WeakKeyDictionary()
         self._begin()
 
     def _begin(self) -> None:
@@ -100,6 +110,14 @@ class LoopCrew:
         self._done = Count()
         self._failed = Count()
         self._cancelled = Count()
+
+    def lane_like(self, lane: Lane) -> Lane:
+        """Return the lane of a view that leads here instead of to workers."""
+        found = self.lanes.get(lane)
+        if found is None:
+            found = Lane(self._core, self, lane.options, by_wall=lane.by_wall)
+            self.lanes[lane] = found
+        return found
 
     def take_in(self, record: Record, options: JobOptions, /) -> None:
         """Have the loop start a task for a record soon."""

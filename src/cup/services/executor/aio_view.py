@@ -13,7 +13,6 @@ from cup._core.loops import current_loop
 from cup.errors import InvalidType
 
 from ._core_face import Face
-from ._core_lane import Lane
 from ._core_series_handle import Series
 from .aio_crew import LoopCrew, is_coroutine_function, loop_crew
 from .aio_handle import AsyncScheduledJob, AsyncSeries
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from cup._core.loops import Loop
 
     from ._core_cron import Cron
+    from ._core_lane import Lane
     from ._core_stored import Entry
     from .api_values import Aligned, FixedDelay, FixedRate
 
@@ -288,7 +288,4 @@ class AsyncExecutorView(Face):
     def _lane_for(self, fn: object, loop: Loop, lane: Lane) -> Lane:
         """Return the lane of a call: that of workers, or one to this loop."""
         crew = self._crew_for(fn, loop)
-        if crew is None:
-            return lane
-
-        return Lane(self._core, crew, self._options, by_wall=lane.by_wall)
+        return lane if crew is None else crew.lane_like(lane)

@@ -14,7 +14,7 @@ from cup._core.wait import block
 from cup.services.threadpool._core import EndAsk
 
 from ._core_face import Hold
-from ._core_quiet import QuietAsk
+from ._core_quiet import HopelessAsk, QuietAsk
 from ._core_settings import check_options, make_settings
 from .api_values import (
     CatchUp,
@@ -253,6 +253,10 @@ class ExecutionService(ExecutorView):
 
         Returns:
             What became of everything; true when nothing runs any more.
+
+        Raises:
+            BlockingInLoop: If coroutines are left that only the loop of the calling
+                thread could run, which would wait here.
         """
         core = self._core
         core.begin_stop()
@@ -261,7 +265,8 @@ class ExecutionService(ExecutorView):
 
         own = core.enter_stop()
         try:
-            block(QuietAsk(core.quiet))
+            stuck = core.waits_for_this_loop()
+            block((HopelessAsk if stuck else QuietAsk)(core.quiet))
             for pool in core.pools():
                 threads = [worker.thread for worker in list(pool.core.present)]
                 block(EndAsk(pool.core.ended, own))

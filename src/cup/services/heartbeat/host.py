@@ -47,6 +47,18 @@ class _Host(Device):
             else:
                 _log.warning("a host has no %r; ignored", key)
 
+    def set_linux_res_bydict(self, info_dict: Mapping[str, Value]) -> None:
+        """Set what is known of it: `iface ipaddr port cpu_idle mem_inuse ...`.
+
+        What a host does not have is ignored, with a warning in the log.
+
+        Raises:
+            InvalidType: If it is no dictionary.
+        """
+        if not hasattr(info_dict, "items"):
+            raise InvalidType(f"info_dict must be a dictionary, not {info_dict!r}")
+        self._take_in(info_dict)
+
     def set_ip_port(self, ipaddr: str, port: int | None = None) -> None:
         """Set its address; the port only if given."""
         self._dict_info["ipaddr"] = ipaddr
@@ -120,18 +132,6 @@ class LinuxHost(_Host):
         if init_this_host:
             self._take_in(read_linux(iface))
 
-    def set_linux_res_bydict(self, info_dict: Mapping[str, Value]) -> None:
-        """Set what is known of it: `iface ipaddr port cpu_idle mem_inuse ...`.
-
-        What a host does not have is ignored, with a warning in the log.
-
-        Raises:
-            InvalidType: If it is no dictionary.
-        """
-        if not hasattr(info_dict, "items"):
-            raise InvalidType(f"info_dict must be a dictionary, not {info_dict!r}")
-        self._take_in(info_dict)
-
 
 class MacHost(_Host):
     """A host that runs macOS.
@@ -153,15 +153,3 @@ class MacHost(_Host):
         super().__init__(name, iface, port)
         if init_this_host:
             self._take_in(read_mac(iface))
-
-    def set_mac_res_bydict(self, info_dict: Mapping[str, Value]) -> None:
-        """Set what is known of it: `iface ipaddr port cpu_idle mem_inuse ...`.
-
-        What a host does not have is ignored, with a warning in the log.
-
-        Raises:
-            InvalidType: If it is no dictionary.
-        """
-        if not hasattr(info_dict, "items"):
-            raise InvalidType(f"info_dict must be a dictionary, not {info_dict!r}")
-        self._take_in(info_dict)

@@ -254,7 +254,11 @@ class LogCore:
         """Wait until all that was appended is durable; return the next id."""
         self.committer.check()
         if self.committer.next_id > self.durable:
-            self.committer.append([], 0, 0, 0.0)
+            try:
+                self.committer.append([], 0, 0, 0.0)
+            except WriteFailed:
+                self.committer.forget_lost()
+                raise
         return self.durable
 
     def describe(self) -> str:

@@ -16,21 +16,20 @@ from __future__ import annotations
 
 from collections import deque
 from copy import copy
+from itertools import accumulate, pairwise
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from cup._core.park import LockParker
 
-from ._core_format import FRAME_SIZE
+from ._core_format import FRAME_SIZE, Piece
 
 if TYPE_CHECKING:
     from cup._core.loops import Loop, TaskWaiter
     from cup.errors import LogError
 
-    from ._core_format import Piece
-
-__all__ = ["NOW", "Batch", "Entries", "Seat", "Sheaf", "raise_copy"]
+__all__ = ["NOW", "Batch", "Entries", "Seat", "Sheaf", "Unit", "raise_copy"]
 
 NOW = 0.0  # a deadline that is over on every clock
 
@@ -39,33 +38,95 @@ Entries: TypeAlias = "list[tuple[list[Piece], bool]]"
 file: all or nothing."""
 
 
-class Batch:
-    """Records that are written and synced together.
+class Unit:
+    """What one caller appends; it becomes part of a batch in one step.
 
     Attributes:
         entries: The records.
-        count: How many there are.
+        count: How many there are; none waits for what came before.
         size: The bytes of their payloads.
-        waits: Whether anybody waits for it.
-        unwatched: How many of the records nobody waits for.
+        deadline: When they are to be written at the latest.
+        watched: Whether somebody waits for them.
+        index: Which of the batch the first one is; set when it is written.
+    """
+
+    __slots__ = ("count", "deadline", "entries", "index", "size", "watched")
+
+    def __init__(
+        self, entries: Entries, count: int, size: int, deadline: float, *, watched: bool
+    ) -> None:
+        self.entries: Entries = entries
+        self.count: int = count
+        self.size: int = size
+        self.deadline: float = deadline
+        self.watched: bool = watched
+        self.index: int = 0
+
+
+class Seat(Unit):
+    """Where a thread waits for what it has appended.
+
+    Attributes:
+        batch: The batch it is in.
+        parker: What it is parked on.
+        next: The seat that it wakes.
+        woken: Whether the chain has come to it.
+        left: Whether an exception has ended the wait.
+        promoted: Whether it is to write the batch.
+    """
+
+    __slots__ = ("batch", "left", "next", "parker", "promoted", "woken")
+
+    def __init__(
+        self, entries: Entries, count: int, size: int, deadline: float
+    ) -> None:
+        self.entries = entries
+        self.count = count
+        self.size = size
+        self.deadline = deadline
+        self.watched = True
+        self.index = 0
+        self.batch: Batch
+        self.parker: LockParker = LockParker()
+        self.next: Seat | None = None
+        self.woken: bool = False
+        self.left: bool = False
+        self.promoted: bool = False
+
+
+class Batch:
+    """Records that are written and synced together.
+
+    While it is open, units are added, each in one step: an exception from outside
+    leaves all of one in it, or nothing. What depends on them is computed by who writes.
+
+    Attributes:
+        begins: The id that its first record will have, if nothing fails.
+        units: What callers have appended.
         exposed: Whether ids of its records are known already.
         deadline: When it is to be written at the latest.
         background: The same, for what no thread waits for.
-        head: The first thread that waits.
-        sheaves: The tasks that wait.
         baton: Taken by the one who lets the next batch be written.
         done: Whether it is settled.
         error: Why it failed.
+        entries: Its records.
+        count: How many there are.
+        size: The bytes of their payloads.
+        waits: Whether anybody waits for it.
+        unwatched: Whether there are records that nobody waits for.
+        head: The first thread that waits.
+        sheaves: The tasks that wait.
         first: The id of its first record; 0 until it is written.
         group: The id that the group begins at, that it was written in.
         at: Where it was written; -1 until then.
     """
 
     __slots__ = (
-        "_last",
+        "_added",
         "at",
         "background",
         "baton",
+        "begins",
         "count",
         "deadline",
         "done",
@@ -77,157 +138,128 @@ class Batch:
         "head",
         "sheaves",
         "size",
+        "units",
         "unwatched",
         "waits",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, begins: int) -> None:
+        self.begins: int = begins
+        self.units: list[Unit] = []
+        self._added: tuple[int, int, int] = (0, 0, 0)
+        self.exposed: bool = False
+        self.deadline: float = inf
+        self.background: float = inf
+        self.baton: deque[None] = deque([None])
+        self.done: bool = False
+        self.error: LogError | None = None
         self.entries: Entries = []
         self.count: int = 0
         self.size: int = 0
         self.waits: bool = False
-        self.unwatched: int = 0
-        self.exposed: bool = False
-        self.deadline: float = inf
-        self.background: float = inf
+        self.unwatched: bool = False
         self.head: Seat | None = None
-        self._last: Seat | None = None
         self.sheaves: list[Sheaf] = []
-        self.baton: deque[None] = deque([None])
-        self.done: bool = False
-        self.error: LogError | None = None
         self.first: int = 0
         self.group: int = 0
         self.at: int = -1
 
-    def add(self, entries: Entries, count: int, size: int, deadline: float) -> int:
-        """Take records in; return which of the batch the first one is."""
-        index = self.count
-        self.entries += entries
-        self.count += count
-        self.size += size
-        self.deadline = min(self.deadline, deadline)
-        return index
+    def added(self) -> tuple[int, int]:
+        """Return how many records were added so far, and how many bytes they have."""
+        units = self.units
+        seen, count, size = self._added
+        while seen < len(units):
+            unit = units[seen]
+            seen, count, size = seen + 1, count + unit.count, size + unit.size
+        self._added = seen, count, size
+        return count, size
+
+    def first_seat(self) -> Seat | None:
+        """Return the first thread that waits, if its wait goes on."""
+        for unit in self.units:
+            if isinstance(unit, Seat) and not unit.left:
+                return unit
+        return None
+
+    def close(self) -> None:
+        """Draw up what there is to write, and who waits; nothing is added any more."""
+        self.entries = [part for unit in self.units for part in unit.entries]
+        seats: list[Seat] = []
+        sheaves: list[Sheaf] = []
+        number = 0
+        for unit in self.units:
+            unit.index = number
+            number += unit.count
+            if isinstance(unit, Seat):
+                seats.append(unit)
+            elif isinstance(unit, Sheaf):
+                sheaves.append(unit)
+        for seat, following in pairwise(seats):
+            seat.next = following
+        self.head = seats[0] if seats else None
+        self.sheaves = sheaves
+        self.waits = any(unit.watched for unit in self.units)
+        self.unwatched = not all(unit.watched for unit in self.units)
+        self.count, self.size = self.added()
 
     def frames_size(self) -> int:
         """Return the bytes that the records take in a file."""
         return self.size + self.count * FRAME_SIZE
 
-    def seat(self, seat: Seat) -> None:
-        """Let a thread wait."""
-        self.waits = True
-        if self._last is None:
-            self.head = seat
-        else:
-            self._last.next = seat
-        self._last = seat
 
-
-class Seat:
-    """Where a thread waits for a batch.
-
-    Attributes:
-        batch: What it waits for.
-        index: Which of the batch its first record is.
-        deadline: When it writes the batch itself.
-        parker: What it is parked on.
-        next: The seat that it wakes.
-        woken: Whether the chain has come to it.
-        left: Whether an exception has ended the wait.
-        promoted: Whether it is to write the batch.
-    """
-
-    __slots__ = (
-        "batch",
-        "deadline",
-        "index",
-        "left",
-        "next",
-        "parker",
-        "promoted",
-        "woken",
-    )
-
-    def __init__(self, deadline: float) -> None:
-        self.batch: Batch
-        self.index: int = 0
-        self.deadline: float = deadline
-        self.parker: LockParker = LockParker()
-        self.next: Seat | None = None
-        self.woken: bool = False
-        self.left: bool = False
-        self.promoted: bool = False
-
-
-class Sheaf:
+class Sheaf(Unit):
     """What tasks of one loop append in one turn of it.
 
-    All but `error` and the batch's results belong to the loop's thread.
+    It belongs to the loop's thread until it is handed in.
 
     Attributes:
         home: The loop.
-        entries: The records.
-        count: How many there are.
-        size: The bytes of their payloads.
-        deadline: When they are to be written at the latest.
+        parts: Records, and batches of the file; each is added in one step.
         waiters: The tasks.
-        batch: The batch they are in; None until they are handed in.
-        index: Which of the batch the first one is.
+        batch: The batch it is in; None until it is handed in.
         settled: Whether the waiting is over.
         error: Why it was not taken in.
     """
 
-    __slots__ = (
-        "_singles",
-        "batch",
-        "count",
-        "deadline",
-        "entries",
-        "error",
-        "home",
-        "index",
-        "settled",
-        "size",
-        "waiters",
-    )
+    __slots__ = ("_offsets", "batch", "error", "home", "parts", "settled", "waiters")
 
     def __init__(self, home: Loop) -> None:
+        super().__init__([], 0, 0, inf, watched=True)
         self.home: Loop = home
-        self.entries: Entries = []
-        self._singles: list[Piece] | None = None
-        self.count: int = 0
-        self.size: int = 0
-        self.deadline: float = inf
+        self.parts: list[Piece | list[Piece]] = []
+        self._offsets: list[int] | None = None
         self.waiters: list[TaskWaiter] = []
         self.batch: Batch | None = None
-        self.index: int = 0
         self.settled: bool = False
         self.error: LogError | None = None
 
-    def add_one(self, piece: Piece) -> int:
-        """Take one record in; return which of the sheaf it is."""
-        singles = self._singles
-        if singles is None:
-            singles = self._singles = []
-            self.entries.append((singles, False))
-        singles.append(piece)
-        index = self.count
-        self.count = index + 1
-        self.size += len(piece.payload)
-        return index
-
-    def add_many(self, pieces: list[Piece]) -> int:
-        """Take records in, as one batch of the file."""
-        self._singles = None
-        self.entries.append((pieces, True))
-        index = self.count
-        self.count += len(pieces)
-        self.size += sum(len(piece.payload) for piece in pieces)
-        return index
+    def add(self, part: Piece | list[Piece]) -> int:
+        """Take a record in, or a batch of the file; return which part it is."""
+        position = len(self.parts)
+        self.parts.append(part)
+        return position
 
     def hurry(self, delay: float) -> None:
         """Have it written in so many seconds at the latest."""
         self.deadline = min(self.deadline, monotonic() + delay if delay else NOW)
+
+    def bind(self) -> None:
+        """Draw up what there is to write."""
+        parts = self.parts
+        singles = [part for part in parts if isinstance(part, Piece)]
+        if len(singles) == len(parts):
+            entries: Entries = [(singles, False)]
+            self.count = len(singles)
+        else:
+            entries = [
+                ([part], False) if isinstance(part, Piece) else (part, True)
+                for part in parts
+            ]
+            sizes = [len(some) for some, _ in entries]
+            self._offsets = [0, *accumulate(sizes)]
+            self.count = self._offsets[-1]
+        self.entries = entries
+        self.size = sum([len(p.payload) for some, _ in entries for p in some])
 
     def set(self) -> None:
         """Wake the tasks, on their loop."""
@@ -236,8 +268,8 @@ class Sheaf:
         for waiter in waiters:
             waiter.set()
 
-    def first_id(self) -> int:
-        """Return the id of its first record.
+    def check(self) -> Batch:
+        """Return its batch, once it is settled.
 
         Raises:
             LogError: If it failed.
@@ -246,7 +278,17 @@ class Sheaf:
         raise_copy(self.error)
         assert batch is not None, "it is settled"
         raise_copy(batch.error)
-        return batch.first + self.index
+        return batch
+
+    def id_of(self, position: int) -> int:
+        """Return the id of the first record of a part.
+
+        Raises:
+            LogError: If it failed.
+        """
+        batch = self.check()
+        offset = position if self._offsets is None else self._offsets[position]
+        return batch.first + self.index + offset
 
 
 def raise_copy(error: LogError | None) -> None:

@@ -78,13 +78,12 @@ class Committer(Intake):
         Raises:
             LogError: If it failed; then they are not stored.
         """
-        seat = Seat(monotonic() + delay if delay else NOW)
+        seat = Seat(entries, count, size, monotonic() + delay if delay else NOW)
         with self._mutex:
             self._check()
             batch = seat.batch = self._open
-            seat.index = batch.add(entries, count, size, seat.deadline)
-            batch.seat(seat)
-            self._next += count
+            batch.deadline = min(batch.deadline, seat.deadline)
+            batch.units.append(seat)
             lead = not delay and not self._leading
             if lead:
                 self._leading = True
@@ -152,9 +151,9 @@ class Committer(Intake):
         with self._mutex:
             following = self._open
             self._leading = following.deadline <= monotonic()
-            head = following.head if self._leading else None
-            if self._leading and (head is None or head.left):
-                following.background, head = NOW, None
+            head = following.first_seat() if self._leading else None
+            if self._leading and head is None:
+                following.background = NOW
             deadline = following.background
         if head is not None:
             head.promoted = True
@@ -192,7 +191,9 @@ class Committer(Intake):
             if batch is None:
                 batch = self._current = self._open
             if self._open is batch:
-                self._open = Batch()
+                self._open = Batch(batch.begins + batch.added()[0])
+        if not batch.done:
+            batch.close()
         return batch
 
     def _tell(self, batch: Batch) -> None:
@@ -209,7 +210,7 @@ class Committer(Intake):
             self._lost = error
         if self._open.exposed:  # its ids would not be what was promised
             self._open.error = error
-        self._next = self.writer.written + self._open.count
+        self._open.begins = self.writer.written
 
     def exclusively(self, action: Callable[[], R]) -> R:
         """Do something that changes files, while nobody writes.
@@ -276,7 +277,7 @@ class Committer(Intake):
                 return None
             self._closed = reason
         self.commit()
-        while self._current is not None or self._open.count or self._open.waits:
+        while self._current is not None or self._open.units:
             self.commit()
         if self._driver is not None:
             self._driver.stop()

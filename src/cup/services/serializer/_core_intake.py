@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cup._core.program import Program
 from cup.errors import LogClosed, LogError, WriteFailed
 
-from ._core_batch import NOW, Batch, Sheaf, raise_copy
+from ._core_batch import NOW, Batch, Sheaf, Unit, raise_copy
 
 if TYPE_CHECKING:
     from cup._core.loops import Loop
@@ -38,7 +38,6 @@ class Intake(Program):
         "_leading",
         "_lost",
         "_mutex",
-        "_next",
         "_open",
         "_sheaves",
         "writer",
@@ -49,9 +48,8 @@ class Intake(Program):
         self.writer: Writer = writer
         self._mutex = allocate_lock()
         self._leading = False
-        self._open: Batch = Batch()
+        self._open: Batch = Batch(writer.written)
         self._current: Batch | None = None
-        self._next: int = writer.written
         self._lost: LogError | None = None
         self._closed: str = ""
         self._sheaves: dict[Loop, Sheaf] = {}
@@ -63,7 +61,8 @@ class Intake(Program):
     @property
     def next_id(self) -> int:
         """The id that the next record will most likely have."""
-        return self._next
+        batch = self._open
+        return batch.begins + batch.added()[0]
 
     def is_closed(self) -> bool:
         """Tell whether it takes nothing any more."""
@@ -81,11 +80,15 @@ class Intake(Program):
     def renumber(self) -> None:
         """Count on from what the writer writes next; the caller has the lead."""
         with self._mutex:
+            self._open.begins = self.writer.written
             if self._open.exposed:
                 self._open.error = WriteFailed(
                     "ids were skipped, so the record cannot have its own"
                 )
-            self._next = self.writer.written + self._open.count
+
+    def forget_lost(self) -> None:
+        """Do not tell of lost records again: a barrier has told."""
+        self._lost = None
 
     def _check(self) -> None:
         """Refuse what cannot be written; called under the mutex."""
@@ -112,34 +115,30 @@ class Intake(Program):
             Their batch, and the id that the first one will have.
         """
         deadline = monotonic() + delay if delay else NOW
+        unit = Unit(entries, count, size, deadline, watched=watched)
         with self._mutex:
             self._check()
             batch = self._open
-            batch.add(entries, count, size, deadline)
+            first = batch.begins + batch.added()[0]
+            nudge = deadline < batch.background and not self._leading
             batch.exposed = True
-            if watched:
-                batch.waits = True
-            else:
-                batch.unwatched += count
-            first = self._next
-            self._next = first + count
-            nudge = deadline < batch.background
+            batch.deadline = min(batch.deadline, deadline)
             batch.background = min(batch.background, deadline)
-            nudge = nudge and not self._leading
+            batch.units.append(unit)
         if nudge:
             self._nudge(deadline)
         return batch, first
 
     def is_full(self) -> bool:
         """Tell whether more is kept in memory than should be."""
-        return self._open.size > _FLUSH
+        return self._open.added()[1] > _FLUSH
 
     def sheaf_of(self, loop: Loop) -> Sheaf:
         """Return what the tasks of a loop append in this turn; called on the loop."""
         sheaf = self._sheaves.get(loop)
         if sheaf is None:
+            loop.defer(lambda: self._hand_in(loop))  # first: else it might never be
             sheaf = self._sheaves[loop] = Sheaf(loop)
-            loop.defer(lambda: self._hand_in(loop))
         return sheaf
 
     def _hand_in(self, loop: Loop) -> None:
@@ -147,17 +146,14 @@ class Intake(Program):
         if sheaf is None:
             return
 
+        sheaf.bind()
         try:
             with self._mutex:
                 self._check()
                 batch = sheaf.batch = self._open
-                sheaf.index = batch.add(
-                    sheaf.entries, sheaf.count, sheaf.size, sheaf.deadline
-                )
-                batch.sheaves.append(sheaf)
-                batch.waits = True
+                batch.deadline = min(batch.deadline, sheaf.deadline)
                 batch.background = min(batch.background, sheaf.deadline)
-                self._next += sheaf.count
+                batch.units.append(sheaf)
                 nudge = not self._leading
         except LogError as error:
             sheaf.error = error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope
 
 from cup._core.loops import current_loop
+from cup.errors import WriteFailed
 
 from ._core import LogCore
 from .aio_records import in_thread
@@ -50,9 +51,9 @@ async def append_one(core: LogCore, piece: Piece, how: Durability) -> int:
         return await _put(core, [piece], how, loop, atomic=False)
 
     sheaf = core.committer.sheaf_of(loop)
-    index = sheaf.add_one(piece)
+    position = sheaf.add(piece)
     await _wait(sheaf, loop, how.max_delay)
-    return sheaf.first_id() + index
+    return sheaf.id_of(position)
 
 
 async def append_pieces(core: LogCore, pieces: list[Piece], how: Durability) -> int:
@@ -67,9 +68,9 @@ async def append_pieces(core: LogCore, pieces: list[Piece], how: Durability) -> 
         return await _put(core, pieces, how, loop, atomic=True)
 
     sheaf = core.committer.sheaf_of(loop)
-    index = sheaf.add_many(pieces)
+    position = sheaf.add(pieces)
     await _wait(sheaf, loop, how.max_delay)
-    return sheaf.first_id() + index
+    return sheaf.id_of(position)
 
 
 async def _put(
@@ -88,7 +89,11 @@ async def drain(core: LogCore) -> None:
     loop = current_loop()
     sheaf = core.committer.sheaf_of(loop)
     await _wait(sheaf, loop, 0.0)
-    sheaf.first_id()
+    try:
+        sheaf.check()
+    except WriteFailed:
+        core.committer.forget_lost()
+        raise
 
 
 async def _wait(sheaf: Sheaf, loop: Loop, delay: float) -> None:
