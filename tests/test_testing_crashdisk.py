@@ -266,6 +266,25 @@ def test_cut_content_may_come_back_behind_the_end():
     assert {b"aaaa", b"aaaabbbb", b"aaaacccc"} <= found
 
 
+def test_truncation_within_a_sector_may_be_half_done():
+    disk, file = filled(content=b"aaaabbbb", sector=4)
+    file.truncate(6)
+    found = {state["/f"] for state in left(disk, "mixed", variants=60)}
+    assert {b"aaaabb", b"aaaabbbb", b"aaaabb\0\0"} <= found
+
+
+@pytest.mark.parametrize("how", ["write", "truncate", "allocate"])
+def test_what_was_cut_does_not_come_back_after_a_sync(how):
+    disk, file = filled(content=b"aaaabbbbcccc", sector=4)
+    file.truncate(3)
+    if how == "write":
+        file.pwrite(b"\0", 11)
+    else:
+        getattr(file, how)(12)
+    file.sync()
+    assert left(disk, *ALL_BUT_KILL) == [{"/f": b"aaa" + bytes(9)}]
+
+
 def test_write_behind_the_end_leaves_zeros():
     disk, file = filled(content=b"a")
     file.pwrite(b"z", 3)
@@ -443,6 +462,16 @@ def test_short_write_comes_before_its_error():
     disk.inject("read", partial=1)
     assert file.pread(9, 0) == b"a"
     assert file.pread(9, 0) == b"abcd"
+
+
+def test_each_of_several_errors_has_a_short_write_before_it():
+    disk, file = filled()
+    disk.inject("write", error=EIO, partial=1, times=2)
+    for _ in range(2):
+        assert file.pwrite(b"abc", 0) == 1
+        with pytest.raises(OSError, match="Input/output"):
+            file.pwrite(b"abc", 0)
+    assert file.pwrite(b"abc", 0) == 3
 
 
 def test_failed_sync_leaves_clean_sectors_that_are_not_stored():
@@ -769,6 +798,10 @@ def test_both_disks_do_the_same(disk_and_root):
     assert not reader.lock(shared=True)
     file.unlock()
     assert reader.lock(shared=True)
+    other_reader = disk.open(path)
+    assert other_reader.lock(shared=True)
+    assert not file.lock()
+    other_reader.close()
     with pytest.raises(OSError, match="Bad file"):
         reader.pwrite(b"x", 0)
     reader.close()

@@ -17,7 +17,11 @@ CUP = [sys.executable, "-m", "cup", "fanout"]
 
 def why_no_sshd():
     """Say why no sshd can be started here; "" if one can."""
-    if SSHD is None or shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
+    if (
+        SSHD is None
+        or shutil.which("ssh") is None
+        or shutil.which("ssh-keygen") is None
+    ):
         return "needs OpenSSH: apt-get install openssh-server"
     if os.getuid() == 0 and not PRIVILEGE_SEPARATION.is_dir():
         try:
@@ -43,8 +47,7 @@ def make_tree(folder, size=200_000):
     os.link(folder / "a" / "x", folder / "hard")
     (folder / "sym").symlink_to("a/x")
     (folder / "dangling").symlink_to("/nowhere/./")
-    with open(os.fsencode(folder) + b"/\xff\xfe", "wb") as file:
-        file.write(b"no text")
+    (folder / os.fsdecode(b"\xff\xfe")).write_text("no text")
     (folder / "a" / "x").chmod(0o750)
     (folder / "locked").mkdir()
     (folder / "locked" / "z").write_text("z")
@@ -61,14 +64,14 @@ def picture(folder):
     links = {}
     for place, folders, files in os.walk(folder):
         for name in [b".", *folders, *files]:
-            path = os.path.join(place, name)
+            path = b"%b/%b" % (place, name)
             info = os.lstat(path)
             relative = os.path.relpath(path, folder)
             content = mtime = None
             if stat.S_ISREG(info.st_mode):
                 content = Path(os.fsdecode(path)).read_bytes()
             elif stat.S_ISLNK(info.st_mode):
-                content = os.readlink(path)
+                content = os.readlink(path)  # noqa: PTH115 - Path changes it
             if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
                 links.setdefault(info.st_ino, set()).add(relative)
             seen[relative] = (info.st_mode, info.st_mtime_ns, content)

@@ -3,10 +3,12 @@
 import getpass
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +25,9 @@ from fanout_tools import (
 )
 
 from cup.cli import main
+from cup.cli._fanout_pack import pack_folder
+from cup.cli._fanout_places import find_places
+from cup.cli._fanout_script import ssh_command
 
 WHY_NOT = fanout_tools.why_no_sshd()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it can be started")
@@ -122,39 +127,48 @@ def test_what_is_there_is_replaced_as_a_whole(fanout, source, tmp_path):
     assert picture(tmp_path / "x") == picture(source)
 
 
-def test_each_problem_is_one_of_its_destination(fanout, source, tmp_path, dead):
+def test_each_problem_is_one_of_its_destination(fanout, source, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    began = time.monotonic()
     status, document = fanout(
         f"web1:{tmp_path / 'good'}",
         f"locked:{tmp_path / 'a'}",
         f"impostor:{tmp_path / 'b'}",
         f"no-such-host.invalid:{tmp_path / 'c'}",
-        f"dead:{tmp_path / 'd'}",
         f"web1:{tmp_path / 'file'}",
         f"web2:{source}",
-        f"web2:{source.parent}",
-        f"web2:{source / 'a' / 'inside'}",
+        f"web1:{source.parent}",
+        f"web2:{source.parent}/../{source.parent.name}/tree/a/inside",
         f"web2:{Path.home()}",
         f"alias:{tmp_path / 'good'}",
         "web1:/etc",
         f"web2:{tmp_path / 'fine'}",
-        *("--timeout", 2, "--retries", 0),
+        *("--retries", 0),
     )
-    assert time.monotonic() - began < 30
     assert (status, states(document)) == (
         1,
-        ["delivered", *["failed"] * 4, *["refused"] * 7, "delivered"],
+        ["delivered", *["failed"] * 3, *["refused"] * 7, "delivered"],
     )
     words = [
-        *("Permission denied", "Host key verification failed", "resolve", "within 2 s"),
-        *("no folder", "it is the source", "it holds the source", "or in it", "home"),
+        *("Permission denied", "Host key verification failed", "resolve"),
+        *("no folder", "it is the source", "it holds the source", "or in it", "in it"),
         *("same folder as web1:", "system"),
     ]
     for remark, word in zip(remarks(document)[1:-1], words, strict=True):
         assert word in remark
     assert picture(tmp_path / "fine") == picture(tmp_path / "good") == picture(source)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "fine", "good"]
+
+
+def test_dead_machine_costs_its_time_limit(fanout, tmp_path):
+    began = time.monotonic()
+    status, document = fanout(
+        f"dead:{tmp_path / 'a'}", "--timeout", 0.7, "--retries", 1, "--backoff", 0
+    )
+    assert (status, remarks(document)) == (
+        1,
+        ["it was not done within 0.7 s (--timeout)"],
+    )
+    assert 1.4 <= time.monotonic() - began < 20
 
 
 def test_what_cannot_get_better_is_not_tried_again(fanout, tmp_path):
@@ -172,6 +186,7 @@ def test_refused_connection_is_tried_again(fanout, source, config, tmp_path):
     assert document["err"].count("attempt ") == 2
 
 
+@pytest.mark.full
 def test_machine_that_comes_back(fanout, source, tmp_path):
     daemon = Sshd(tmp_path / "sshd").start()
     daemon.stop()
@@ -223,6 +238,7 @@ while part := sys.stdin.buffer.raw.read(4096):
 """
 
 
+@pytest.mark.full
 def test_interrupted_run_says_what_is_delivered(source, slow, tmp_path):
     places = [f"web1:{tmp_path / 'a'}", f"slow:{tmp_path / 'b'}"]
     words = [*CUP, source, *places, "--json", "--ssh-config", slow]
@@ -240,6 +256,7 @@ def test_interrupted_run_says_what_is_delivered(source, slow, tmp_path):
     wait_for(lambda: not leftovers(tmp_path))
 
 
+@pytest.mark.full
 def test_connection_that_is_cut_leaves_nothing_half(source, slow, tmp_path):
     words = [*CUP, source, f"slow:{tmp_path / 'b'}", "--ssh-config", slow]
     child = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -254,6 +271,22 @@ def test_connection_that_is_cut_leaves_nothing_half(source, slow, tmp_path):
     assert status == 0, err
     assert picture(tmp_path / "b") == picture(source)
     assert not leftovers(tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("shell", ["sh", "bash", "tcsh", "fish"])
+def test_command_means_the_same_to_every_login_shell(source, tmp_path, shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    (place,) = find_places([f"h:{tmp_path}/it's $HOME! `x`"], "/nowhere")
+    with tempfile.TemporaryFile() as archive:
+        pack = pack_folder(str(source), [], archive)
+        archive.seek(0)
+        command = ssh_command(place, pack, "run", 60, ["ssh"])[-1]
+        words = [shell, "-c", command]
+        done = subprocess.run(words, stdin=archive, capture_output=True, check=False)
+    assert done.stdout.endswith(b"cup-fanout done new\n"), done
+    assert picture(place.path) == picture(source)
 
 
 @pytest.mark.full
@@ -273,11 +306,11 @@ def test_two_hundred_destinations(fanout, source, slow, dead, tmp_path):
             "/",
             f"locked:{tmp_path / f'locked{n}'}",
             f"no-such-host-{n}.invalid:/srv/x",
-            f"dead:{tmp_path / f'dead{n}'}" if n < 64 else f"locked:/srv/{n}",
+            f"dead:{tmp_path / f'dead{n}'}" if n < 24 else f"locked:/srv/{n}",
         ]
     hosts.write_text("\n".join(lines))
     status, document = fanout(
-        *("--hosts", hosts, "--jobs", 24, "--timeout", 20, "--retries", 0),
+        *("--hosts", hosts, "--jobs", 24, "--timeout", 12, "--retries", 0),
         source=small,
     )
     failing = {

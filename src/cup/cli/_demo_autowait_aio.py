@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import anyio
-import anyio.lowlevel
 from anyio.lowlevel import checkpoint
 
 from cup.errors import ConditionTimeout, WaitFailed

@@ -10,6 +10,7 @@ from cup.errors import ClockBehind
 from cup.services.generator import (
     CounterGenerator,
     CycleIDGenerator,
+    FileSlots,
     NameGenerator,
     RandomGenerator,
     SnowflakeGenerator,
@@ -49,7 +50,6 @@ class Draws(Protocol):
 IN_ORDER: Final[dict[str, Callable[[], Draws]]] = {
     "UUIDs of version 7": UUID7Generator,
     "ULIDs": ULIDGenerator,
-    "snowflakes": lambda: SnowflakeGenerator(worker=5),
     "counted numbers": CounterGenerator,
     "names": lambda: NameGenerator("demo"),
     "cycle ids": lambda: CycleIDGenerator("10.0.0.1", 4000),
@@ -67,7 +67,8 @@ def together(stage: Stage) -> None:
     """Draw from one generator of each kind in many threads at once."""
     each = stage.many(2000, 250)
     with ThreadPool(max_workers=HANDS) as pool:
-        for kind, make in (IN_ORDER | UNORDERED).items():
+        kinds = {"snowflakes": lambda: SnowflakeGenerator(slots(stage))}
+        for kind, make in (kinds | IN_ORDER | UNORDERED).items():
             ids = make()
             draws = [pool.submit(draw, ids, each) for _ in range(HANDS)]
             tell_drawn(stage, kind, [job.result() for job in draws])
@@ -116,6 +117,14 @@ def clock(stage: Stage) -> None:
 
 # -- what both twins use ---------------------------------------------------------------
 
+UNSORTED: Final = {"UUIDs of version 4", "random strings"}
+
+
+def slots(stage: Stage) -> FileSlots:
+    """Return where worker numbers come from: files that go with the demo."""
+    return FileSlots(stage.folder / "slots")
+
+
 STRICT: Final = "error where the policy is to raise"
 
 
@@ -125,7 +134,7 @@ def tell_drawn(stage: Stage, kind: str, drawn: Sequence[Sequence[object]]) -> No
     stage.exactly(
         f"different {kind}", len({id_ for ids in drawn for id_ in ids}), count
     )
-    if kind in IN_ORDER:
+    if kind not in UNSORTED:
         late = sum(1 for ids in drawn if sorted(ids, key=str_or_int) != list(ids))
         stage.exactly(f"hands that got {kind} out of order", late, 0)
 

@@ -27,6 +27,7 @@ from ._demo_generator import (
     PROCESSES,
     STRICT,
     counting,
+    slots,
     tell_counted,
     tell_drawn,
     tell_in_order,
@@ -52,7 +53,6 @@ class Draws(Protocol):
 KINDS: Final[dict[str, Callable[[], Draws]]] = {
     "UUIDs of version 7": AsyncUUID7Generator,
     "ULIDs": AsyncULIDGenerator,
-    "snowflakes": lambda: AsyncSnowflakeGenerator(worker=5),
     "counted numbers": AsyncCounterGenerator,
     "names": lambda: AsyncNameGenerator("demo"),
     "cycle ids": lambda: awaited(CycleIDGenerator("10.0.0.1", 4000)),
@@ -64,7 +64,8 @@ KINDS: Final[dict[str, Callable[[], Draws]]] = {
 async def together(stage: Stage) -> None:
     """Draw from one generator of each kind in many tasks at once."""
     each = stage.many(500, 100)
-    for kind, make in KINDS.items():
+    kinds = {"snowflakes": lambda: AsyncSnowflakeGenerator(slots(stage))}
+    for kind, make in (kinds | KINDS).items():
         ids = make()
         drawn: list[list[object]] = [[] for _ in range(HANDS)]
         async with anyio.create_task_group() as tasks:

@@ -50,7 +50,8 @@ destinations:
 DEST is the path that the copy gets, not a folder to put it in. What is there is
 replaced as a whole, after every file of the copy was checked: who looks at DEST never
 sees a part of it. The other end needs sh, tar and sha256sum, shasum or cksum. ssh asks
-for nothing: have a key there and the host known; ~/.ssh/config is honoured.
+for nothing: have a key there and the host known; ~/.ssh/config is honoured. There must
+be room for an archive of SRC in $TMPDIR.
 
 examples:
   cup fanout site web1:/srv/www/site web2:/srv/www/site
@@ -230,7 +231,6 @@ def _deliver(
         pack=pack,
         outcomes=[known[place] or ended[place] for place in places],
         seconds=monotonic() - began,
-        interrupted=interrupts.count > 0,
         dry_run=args.dry_run,
     )
 

@@ -130,7 +130,7 @@ class _Packer:
         member = _member("", top)
         member.mode |= _OWNER  # it is moved, by its owner, who may not be root
         member.type = tarfile.DIRTYPE
-        self._tar.addfile(member)
+        self._put(member)
         for name, path, info in self._walk():
             self._add(name, path, info)
         self._add_manifest()
@@ -181,7 +181,7 @@ class _Packer:
                 f"{path} is {_kind(info.st_mode)}, which cannot be packed; "
                 f"leave it out: --exclude {shlex.quote(name)}"
             )
-        self._tar.addfile(member)
+        self._put(member)
 
     def _add_file(
         self, member: tarfile.TarInfo, name: str, path: str, info: os.stat_result
@@ -191,7 +191,7 @@ class _Packer:
         if first is not None:
             member.type = tarfile.LNKTYPE
             member.linkname = f"{_TOP}/{first}"
-            self._tar.addfile(member)
+            self._put(member)
             self._sums[name] = self._sums[first]
             return
 
@@ -201,7 +201,7 @@ class _Packer:
             member.size = before.st_size
             reading = _Reading(file)
             try:
-                self._tar.addfile(member, reading)  # reads `size` bytes of it
+                self._put(member, reading)  # reads `size` bytes of it
             except tarfile.TarError as error:
                 raise _changed(path) from error
             after = os.fstat(file.fileno())
@@ -209,6 +209,14 @@ class _Packer:
             raise _changed(path)
         self._sums[name] = reading.sums()
         self.payload += reading.size
+
+    def _put(
+        self, member: tarfile.TarInfo, content: _Reading | BytesIO | None = None
+    ) -> None:
+        if not (member.name + member.linkname).isascii():
+            # Some tars else think of the locale, and refuse what that cannot express.
+            member.pax_headers = {**member.pax_headers, "hdrcharset": "BINARY"}
+        self._tar.addfile(member, content)
 
     def _add_manifest(self) -> None:
         names, sha256, cksum, odd = BytesIO(), BytesIO(), BytesIO(), BytesIO()
@@ -228,7 +236,7 @@ class _Packer:
             member.mode = 0o600
             member.size = content.tell()
             content.seek(0)
-            self._tar.addfile(member, content)
+            self._put(member, content)
 
 
 def pack_folder(source: str, excludes: Sequence[str], into: IO[bytes]) -> Pack:

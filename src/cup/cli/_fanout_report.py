@@ -31,15 +31,18 @@ class Report:
         pack: What was packed.
         outcomes: What became of each destination, in the order they were given in.
         seconds: How long it all took.
-        interrupted: Whether it was ended early.
         dry_run: Whether nothing was to be sent.
     """
 
     pack: Pack
     outcomes: Sequence[Outcome]
     seconds: float
-    interrupted: bool
     dry_run: bool
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was ended early."""
+        return any(one.state is State.INTERRUPTED for one in self.outcomes)
 
     @property
     def ok(self) -> bool:

@@ -1,6 +1,7 @@
 """What runs where a folder arrives: one POSIX sh script, here and over ssh alike.
 
-It needs `sh tar find xargs cmp awk mv` and one of `sha256sum shasum cksum`. It unpacks
+It needs `sh tar find xargs cmp awk mv` and one of `sha256sum shasum cksum`; GNU's tar
+and that of BSD keep all times, that of BusyBox the seconds of files only. It unpacks
 next to the destination, checks every file, and gives the folder its name by a rename.
 Whoever looks at the destination finds the folder that was there before, nothing for the
 moment between two renames, or all of the new one.
@@ -56,6 +57,7 @@ fail() {
   say "error $*"
   exit "$code"
 }
+flush() { sync -f . 2>/dev/null || sync; }
 started() { cut -d " " -f 22 "/proc/$1/stat" 2>/dev/null || echo -; }
 inode_of() { ls -di "$1" 2>/dev/null | awk "NR == 1 { print \$1 }"; }
 
@@ -63,7 +65,7 @@ inode_of() { ls -di "$1" 2>/dev/null | awk "NR == 1 { print \$1 }"; }
 alive() {
   pid=0
   read -r pid begun until 2>/dev/null <"$1/run" || return 1
-  kill -0 "$pid" 2>/dev/null || return 1
+  [ -d "/proc/$pid" ] || kill -0 "$pid" 2>/dev/null || return 1
   [ "$begun" = "$(started "$pid")" ] || return 1
   [ "$1" != "$work" ] && [ "$(date +%s)" -le "$until" ] && return 0
   kill -9 "$pid" 2>/dev/null # an earlier attempt, or one that is cut off
@@ -117,7 +119,8 @@ work=$base.$name.cup-fanout-$run
 for other in "$base.$name.cup-fanout-"*; do
   other=${other%.old}
   if [ -d "$other" ] || [ -d "$other.old" ]; then
-    alive "$other" && fail 41 "another run delivers to it (process $pid there)"
+    alive "$other" &&
+      fail 41 "another run is at it (process $pid there); wait for it, or end it"
     tidy "$other"
   fi
 done
@@ -128,7 +131,11 @@ echo "$$ $(started $$) $(($(date +%s) + limit))" >"$work/run" ||
   fail 42 "it cannot be written to"
 
 say step unpack
-tar -xpof - -C "$work" || fail 42 "it cannot be unpacked"
+quiet=
+case $(tar --version 2>/dev/null) in
+  *"GNU tar"*) quiet=--warning=no-unknown-keyword ;;
+esac
+tar $quiet -xpof - -C "$work" || fail 42 "it cannot be unpacked"
 for file in names sha256 cksum odd; do
   [ -f "$work/$file" ] || fail 42 "what arrived is not complete"
 done
@@ -161,7 +168,7 @@ cmp -s ../got "../$sums" || wrong "$(awk "
 . ../odd
 found=$(find . -print0 | tr -dc "\000" | wc -c)
 [ "$found" -eq "$count" ] || wrong "$found entries instead of $count"
-sync -f . 2>/dev/null || sync
+flush
 
 # Who sent it hears this, or is gone, and then nothing changes.
 cd "$base" && say step arrive || exit 44
@@ -172,8 +179,12 @@ if [ -e "$dest" ]; then
 fi
 mv "$work/new" "$dest" || fail 44 "it cannot be given its name"
 if [ -n "$mode" ]; then chmod "$mode" "$dest"; fi
+flush
 say "done $state"
 """
+
+_NEW_LINE: Final = "@"  # for one; the script has none of its own
+_BEGIN: Final = 'eval "$(printf %s "$0" | tr @ "\\012")"'
 
 
 def local_command(place: Place, pack: Pack, run: str, limit: int) -> list[str]:
@@ -200,7 +211,9 @@ def ssh_command(
         limit: Seconds after which another run may take it for dead.
         ssh: The command for ssh, and its options.
     """
-    words = local_command(place, pack, run, limit)
+    # Login shells are of many kinds: csh takes no new line in a quoted word.
+    script = _SCRIPT.replace("\n", _NEW_LINE)
+    words = ["sh", "-c", _BEGIN, script, *_arguments(place, pack, run, limit)]
     port = ["-p", str(place.port)] if place.port else []
     # Nothing of the user's configuration that is of no use here, and might harm.
     options = (
@@ -214,7 +227,7 @@ def ssh_command(
         f"ConnectTimeout={max(1, min(limit, 30))}",
     )
     flags = [word for option in options for word in ("-o", option)]
-    return [*ssh, "-T", *flags, *port, "--", place.target, shlex.join(words)]
+    return [*ssh, "-T", *flags, *port, "--", place.target, f"exec {shlex.join(words)}"]
 
 
 def _arguments(place: Place, pack: Pack, run: str, limit: int) -> list[str]:

@@ -53,6 +53,7 @@ _FINAL: Final = (
     "no such identity",
     "nodename nor servname",
 )
+_FULL_DISK: Final = ("No space left", "quota exceeded")
 _MAYBE: Final = "; it was about to get its name, and may have"
 
 
@@ -233,8 +234,9 @@ def _reason(said: str, remarks: list[str], status: int) -> str:
     if said and status in {REFUSED, BUSY, CHECKED_WRONG}:
         return said
     if said:
-        why = remarks[0] if remarks else ""
-        return f"{said}: {why}" if why else said
+        full = [line for line in remarks if any(word in line for word in _FULL_DISK)]
+        why = [*full, *remarks][:1]
+        return ": ".join([said, *why])
     if remarks:
         return remarks[-1]
     if status < 0:

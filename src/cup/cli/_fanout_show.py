@@ -11,10 +11,12 @@ from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
+from typing_extensions import ParamSpec
+
 from ._fanout_outcome import State, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from ._fanout_outcome import Outcome, Retry
     from ._fanout_send import Courier
 
-__all__ = ["Lines", "Show", "ended_line", "make_show", "retry_line"]
+__all__ = ["Careful", "Lines", "Show", "ended_line", "make_show", "retry_line"]
+
+P = ParamSpec("P")
 
 _EVERY: Final = 3.0  # seconds
 _SHOWN: Final = 4  # destinations in one line
@@ -61,7 +65,6 @@ class Lines:
         self._done = 0
         self._every = every
         self._due = monotonic() + every
-        self._muted = False
 
     def ended(self, outcome: Outcome, done: int, /) -> None:
         """Show what became of a destination, and how many have ended."""
@@ -84,12 +87,7 @@ class Lines:
         self._say(f"[{self._done}/{self._total}] under way: {shown}{more}")
 
     def _say(self, line: str) -> None:
-        if self._muted:
-            return
-        try:
-            print(line, file=sys.stderr, flush=True)
-        except (OSError, ValueError):  # nobody reads it, or it is closed
-            self._muted = True
+        print(line, file=sys.stderr, flush=True)
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +101,51 @@ class Lines:
         pass
 
 
+class Careful:
+    """Shows things by another show, as long as somebody can see them.
+
+    Args:
+        show: What shows them.
+    """
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+        self._is_seen = True
+
+    def ended(self, outcome: Outcome, done: int, /) -> None:
+        """Show what became of a destination, and how many have ended."""
+        self._try(self._show.ended, outcome, done)
+
+    def retry(self, retry: Retry, /) -> None:
+        """Show that an attempt has failed."""
+        self._try(self._show.retry, retry)
+
+    def look(self, couriers: Sequence[Courier], /) -> None:
+        """Show how far the attempts are that run."""
+        self._try(self._show.look, couriers)
+
+    def _try(
+        self, show: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        if self._is_seen:
+            try:
+                show(*args, **kwargs)
+            except OSError:  # a pipe that nobody reads, a terminal that is gone
+                self._is_seen = False
+
+    def __enter__(self) -> Self:
+        self._try(self._show.__enter__)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._try(self._show.__exit__, kind, error, traceback)
+
+
 def make_show(total: int) -> Show:
     """Choose how to show it.
 
@@ -112,9 +155,9 @@ def make_show(total: int) -> Show:
     if sys.stderr.isatty() and find_spec("rich") is not None:
         from ._fanout_show_rich import Bars  # noqa: PLC0415 - needs the extra
 
-        return Bars(total)
+        return Careful(Bars(total))
 
-    return Lines(total)
+    return Careful(Lines(total))
 
 
 def share(courier: Courier) -> str:
@@ -140,3 +183,4 @@ def retry_line(retry: Retry) -> str:
 
 if TYPE_CHECKING:
     _lines: Show = Lines(0)
+    _careful: Show = Careful(_lines)

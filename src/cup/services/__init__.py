@@ -6,16 +6,34 @@ state machine, which never waits), `sync` and `aio` (two thin faces), `__init__`
 
 from typing import TYPE_CHECKING
 
-__all__ = ["buffers", "executor", "generator", "heartbeat", "serializer", "threadpool"]
+__all__ = [
+    "autowait",
+    "buffers",
+    "executor",
+    "generator",
+    "heartbeat",
+    "serializer",
+    "threadpool",
+]
 
 if TYPE_CHECKING:
-    from . import buffers, executor, generator, heartbeat, serializer, threadpool
+    from . import (
+        autowait,
+        buffers,
+        executor,
+        generator,
+        heartbeat,
+        serializer,
+        threadpool,
+    )
 else:
 
     def __getattr__(name: str) -> object:
         # Literal imports: typos stay visible and freezing tools find the modules.
         # Not `from . import`: that asks this very function again.
-        if name == "buffers":
+        if name == "autowait":
+            import cup.services.autowait as module
+        elif name == "buffers":
             import cup.services.buffers as module
         elif name == "executor":
             import cup.services.executor as module

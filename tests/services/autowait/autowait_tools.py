@@ -30,7 +30,7 @@ COLOURS = [
     ),
     "trio",
 ]
-SOON = 0.05
+SOON = 0.02
 LONG = 20  # nothing waits that long unless something is wrong
 
 

@@ -93,7 +93,7 @@ def test_only_states_can_be_negated(paths):
 
 def test_held_for(face, paths):
     a, _ = paths
-    with happening(a.touch, a.unlink, a.touch):
+    with happening(a.touch, a.unlink, a.touch, after=0.05):
         start = time.monotonic()
         assert face.wait(FileExists(a).held_for(0.15), LONG) == a
     assert time.monotonic() - start >= 0.29

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 from autowait_tools import LONG, append, happening
@@ -25,6 +26,7 @@ from cup.services.autowait import (
     wait,
 )
 
+NO_EVENTS = os.environ.get("CUP_TEST_NO_EVENTS") == "1"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="inotify")
 
 
@@ -88,6 +90,7 @@ def test_safety_looks_though_nothing_was_heard(threads, tmp_path, monkeypatch):
 
 
 @LINUX
+@pytest.mark.skipif(NO_EVENTS, reason="there are no limits then")
 @pytest.mark.parametrize(
     ("code", "said"),
     [(errno.ENOSPC, "ENOSPC: no watches left"), (errno.EMFILE, "EMFILE: no instances")],
@@ -116,7 +119,7 @@ def test_events_come_back_with_the_watches(threads, tmp_path, monkeypatch):
     monkeypatch.setattr(inotify, "add", add)
     with pytest.raises(ConditionTimeout) as caught:
         threads.wait(FileExists(tmp_path / "x"), 0.3)
-    if os.environ.get("CUP_TEST_NO_EVENTS") != "1":
+    if not NO_EVENTS:
         assert caught.value.mechanism == "inotify"
 
 
@@ -138,6 +141,7 @@ def test_no_thread_can_be_had(tmp_path, monkeypatch):
 
 
 @LINUX
+@pytest.mark.full
 def test_limits_of_the_kernel(tmp_path):
     """In a namespace of its own the limits can be set to nothing."""
     program = """
@@ -236,6 +240,51 @@ def test_psutil_sees_what_proc_says(threads, tmp_path, monkeypatch):
 
 def test_report_of_what_is_watched(tmp_path):
     mechanism = look(FileExists(tmp_path / "x") | ProcessGone(os.getpid())).mechanism
-    if sys.platform == "linux" and os.environ.get("CUP_TEST_NO_EVENTS") != "1":
+    if sys.platform == "linux" and not NO_EVENTS:
         assert mechanism == "inotify, pidfd"
     wait(FileExists(tmp_path))
+
+
+@pytest.mark.full
+@pytest.mark.skipif(NO_EVENTS, reason="this is that run")
+def test_whole_suite_without_events():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    names = ("files", "regex", "process", "seed", "combine")
+    files = [str(Path(__file__).with_name(f"test_autowait_{n}.py")) for n in names]
+    done = subprocess.run(
+        [*command, "-k", "not asyncio and not uvloop and not trio", *files],
+        env={**os.environ, "CUP_TEST_NO_EVENTS": "1", "CUP_TIER": "quick"},
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_other_systems_load_it(tmp_path, system):
+    """What is loaded late there is not: this is no more than a glance."""
+    program = f"""
+        import sys, threading
+        import anyio, concurrent.futures, ctypes, inspect, logging, socket, subprocess
+        sys.platform = {system!r}
+        from pathlib import Path
+        from cup.services.autowait import *
+        path = Path(sys.argv[1]) / "x"
+        if sys.platform == "win32":
+            print(look(FileExists(path)).mechanism)
+            threading.Timer(0.1, path.touch).start()
+            wait(FileExists(path), 20)
+        print(satisfied(PortOpen(1)), satisfied(FileExists("/")))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1:] == ["False True"], done.stderr
+    if system == "win32":
+        assert "poll(0.5 s): this system has no events" in done.stdout

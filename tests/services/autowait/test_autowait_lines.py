@@ -74,7 +74,7 @@ PATTERNS = [
     st.sampled_from(PATTERNS),
     st.integers(1, 3),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @example(b"NOT \nready\n", [4], "^ready$", 1)
 def test_cuts_do_not_matter_for_whole_lines(content, cuts, pattern, count):
     content += b"\n"
@@ -83,7 +83,7 @@ def test_cuts_do_not_matter_for_whole_lines(content, cuts, pattern, count):
 
 
 @given(st.lists(WORDS, max_size=30).map(b"".join), st.sampled_from(PATTERNS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_unfinished_last_line_is_searched(content, pattern):
     if content.endswith(b"\xc3"):
         return
@@ -200,7 +200,7 @@ def test_text_that_a_pattern_needs(pattern, literal):
     st.from_regex(r"[ab\[\]()*+?{}|\\.^$\d,-]{1,12}", fullmatch=True),
     st.text("ab.-,01[]"),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_text_that_a_pattern_needs_is_in_what_it_matches(pattern, text):
     try:
         with warnings.catch_warnings():

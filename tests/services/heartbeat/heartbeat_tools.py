@@ -109,6 +109,7 @@ class World:
     """Monitors and agents on one network and one clock."""
 
     def __init__(self, **network):
+        random.seed(network.get("seed", 1))  # agents spread their beats at random
         self.driver = VirtualDriver()
         self.clock = self.driver.clock
         self.network = Network(**network)

@@ -135,10 +135,16 @@ def test_an_agent_that_is_asked_too_often_stops_answering():
     world.network.tap = True
     world.monitor(probes=3)
     agent = world.agent("a", interval=2.9)
-    world.run(2)
+    world.run(0)
+    agent._next_beat = agent.port.seat.deadline = world.clock.monotonic() + 2.5
+    world.run(2.2)
     questions = [d for d, _, target in world.network.carried if target[0] == "a"]
     assert questions
     world.network.carried.clear()
+    before = agent.stats().probes
+    agent.port.put(questions[0], ("somebody", 1))  # who is no monitor of ours
+    world.run(0.1)
+    assert agent.stats().probes == before
     for _ in range(500):
         agent.port.put(questions[0], ("m1", 7363))
     world.run(0.1)

@@ -213,6 +213,14 @@ def test_who_is_gone_is_forgotten_in_the_end(turned):
     assert view.snapshot().devices == ()
     view.refresh("a")
     view.tick()
+    view.leave("a")
+    view.tick()
+    assert [kind for kind, _ in pairs(view)[-2:]] == ["joined", "left"]
+    assert view.stats().kept == 1  # its order, which keeps old packets out
+    turned.pass_time(12, [view])
+    assert view.stats().kept == 0
+    view.refresh("a")
+    view.tick()
     assert pairs(view)[-1] == ("joined", "a")
 
 
@@ -265,6 +273,21 @@ def test_a_dead_network_is_doubted_and_then_believed(turned):
     view.refresh_many(keys)
     view.tick()
     assert Counter(k for k, _ in pairs(view)) == {"recovered": 40}
+
+
+def test_those_who_are_not_back_yet_get_their_time(turned):
+    view = turned.view()
+    keys = [f"d{n}" for n in range(40)]
+    view.refresh_many(keys)
+    view.tick()
+    pairs(view)
+    turned.pass_time(6, [view])
+    assert view.stats().holding
+    turned.pass_time(2.5, [view], keys[:25])
+    assert not view.stats().holding
+    assert pairs(view) == []
+    turned.pass_time(1.5, [view], keys[:25])
+    assert sorted(pairs(view)) == sorted(("lost", key) for key in keys[25:])
 
 
 def test_a_few_that_die_are_believed_at_once(turned):

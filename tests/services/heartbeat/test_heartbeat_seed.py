@@ -175,6 +175,16 @@ def test_a_device_may_have_a_time_of_its_own(service, clock):
     assert service.find("fast").timeout == 15
 
 
+def test_who_gets_another_time_is_judged_by_its_own_last_beat(service, clock):
+    service.register("b", timeout=4)
+    service.refresh("a")
+    clock.advance(3)
+    service.refresh("b")
+    service.set_timeout("a", 4)
+    clock.advance(1)
+    assert names(service.get_lost()) == ["a"]
+
+
 def test_very_many_times_are_rounded_up(service, clock):
     for n in range(2000):
         service.register(f"d{n}", timeout=100 + n / 10)

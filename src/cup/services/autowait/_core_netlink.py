@@ -51,13 +51,13 @@ def inet_listeners(port: int) -> list[Listener]:
         OSError: If the kernel cannot be asked.
     """
     found: list[Listener] = []
-    for family in (socket.AF_INET, socket.AF_INET6):
-        length = 4 if family == socket.AF_INET else 16
-        for body in _ask(_inet_request(family, port)):
-            answer = _INET_ANSWER.unpack_from(body)
-            if socket.ntohs(answer[4]) == port:
-                only = _attributes(body[_INET_ANSWER.size :]).get(_V6ONLY, b"\0")
-                found.append((answer[6][:length], only[:1] == b"\1"))
+    families = (socket.AF_INET, socket.AF_INET6)
+    for body in _ask(*(_inet_request(family, port) for family in families)):
+        answer = _INET_ANSWER.unpack_from(body)
+        if socket.ntohs(answer[4]) == port:
+            length = 4 if answer[0] == socket.AF_INET else 16
+            only = _attributes(body[_INET_ANSWER.size :]).get(_V6ONLY, b"\0")
+            found.append((answer[6][:length], only[:1] == b"\1"))
     return found
 
 
@@ -106,29 +106,35 @@ def unix_listens(path: str) -> bool:
     return False
 
 
-def _ask(request: bytes) -> Iterator[bytes]:
-    """Give the bodies of the answers to a request."""
+def _ask(*requests: bytes) -> Iterator[bytes]:
+    """Give the bodies of the answers to requests, one after the other."""
     if sys.platform != "linux":
         raise OSError("no netlink on this system")
 
-    head = _HEADER.pack(_HEADER.size + len(request), _BY_FAMILY, _REQUEST_DUMP, 1, 0)
-    with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG
-    ) as asked:
-        asked.send(head + request)
-        while True:
-            answers = asked.recv(_BUFFER)
-            at = 0
-            while at < len(answers):
-                length, kind, *_ = _HEADER.unpack_from(answers, at)
-                body = answers[at + _HEADER.size : at + length]
-                if kind == _DONE:
-                    return
-                if kind == _ERROR:
-                    code = -struct.unpack_from("=i", body)[0]
-                    raise OSError(code, os.strerror(code))
-                yield body
-                at += (length + 3) & ~3
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    with socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG) as asked:
+        for request in requests:
+            size = _HEADER.size + len(request)
+            asked.send(_HEADER.pack(size, _BY_FAMILY, _REQUEST_DUMP, 1, 0) + request)
+            yield from _answers(asked)
+
+
+def _answers(asked: socket.socket) -> Iterator[bytes]:
+    """Give the bodies of the answers to one request, to the last."""
+    while True:
+        answers = asked.recv(_BUFFER)
+        at = 0
+        while at < len(answers):
+            length, kind, *_ = _HEADER.unpack_from(answers, at)
+            body = answers[at + _HEADER.size : at + length]
+            if kind == _DONE:
+                return
+
+            if kind == _ERROR:
+                code = -struct.unpack_from("=i", body)[0]
+                raise OSError(code, os.strerror(code))
+            yield body
+            at += (length + 3) & ~3
 
 
 def _attributes(body: bytes) -> dict[int, bytes]:

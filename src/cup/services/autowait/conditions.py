@@ -151,10 +151,7 @@ class PortOpen(StateCondition[int]):
         object.__setattr__(self, "probe", probe)
 
     def __repr__(self) -> str:
-        text = f"{self.port}" if self.host is None else f"{self.port}, {self.host!r}"
-        if self.probe != "listen":
-            text += f", probe={self.probe!r}"
-        return f"{type(self).__name__}({text})"
+        return f"PortOpen({_place(self)})"
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -182,7 +179,17 @@ class PortFree(StateCondition[int]):
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "probe", probe)
 
-    __repr__ = PortOpen.__repr__
+    def __repr__(self) -> str:
+        return f"PortFree({_place(self)})"
+
+
+def _place(condition: PortOpen | PortFree) -> str:
+    text = f"{condition.port}"
+    if condition.host is not None:
+        text += f", {condition.host!r}"
+    if condition.probe != "listen":
+        text += f", probe={condition.probe!r}"
+    return text
 
 
 @dataclass(frozen=True, slots=True, init=False)

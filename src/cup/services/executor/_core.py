@@ -234,21 +234,26 @@ class ExecutorCore(Accounts, Moments):
         ledger = self.ledger
         if ledger is not None:
             ledger.open(self.settings.source.add(ledger))
-            ledger.load(partial(begin_stored, self))
+            ledger.load(partial(begin_stored, self, ledger))
 
-    def begin_stop(self) -> None:
-        """Take no more work; hand over what is due, and cancel what is not."""
+    def begin_stop(self) -> int:
+        """Take no more work; hand over what is due, and cancel what is not.
+
+        Returns:
+            How many jobs were cancelled.
+        """
         fork.generation()
         with self._life:
             if self.refusing:
-                return
+                return 0
 
             self.refusing = True
             self.plain = False
+        cancelled = 0
         try:
             for alarm in self.timers.close():
                 if isinstance(alarm, ScheduledJob):
-                    alarm.stop()
+                    cancelled += alarm.stop()
             for series in list(self.series):
                 series.stop()
             for crew in self.each_crew():
@@ -257,6 +262,7 @@ class ExecutorCore(Accounts, Moments):
             self._handed_over = True
             self._close_when_quiet()
             self.quiet.changed()
+        return cancelled
 
     def is_quiet(self) -> bool:
         """Tell whether no more runs will be handed over."""
@@ -328,16 +334,14 @@ class ExecutorCore(Accounts, Moments):
 
     def end_at_exit(self) -> None:
         """End with the interpreter: what is due runs, what is not is cancelled."""
-        kept = 0 if self.ledger is None else len(self.ledger.handles)
-        jobs = self.timers.pending() - len(self.series) - kept
-        if jobs > 0:
+        jobs = self.begin_stop()
+        if jobs:
             _log.warning(
                 "executor %r ends with the interpreter: %d jobs whose time has not "
                 "come are cancelled; stop it, or wait for them",
                 self.name,
                 jobs,
             )
-        self.begin_stop()
         if not self.is_quiet():
             block(QuietAsk(self.quiet))
 

@@ -203,6 +203,9 @@ class Face:
             due = self._now() + delay
         if not core.plain:
             core.admit(starts=starts)
+        if delay <= 0 and core.started:
+            return due_now(lane, fn, args, kwargs, job_context())
+
         job = ScheduledJob(lane, due, fn, args, kwargs, context_now())
         core.schedule(job, due)
         return job

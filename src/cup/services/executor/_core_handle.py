@@ -335,12 +335,18 @@ class ScheduledJob(Handle[T]):
         if not is_claimed(found.record):
             self._lane.hand_over(found.record)
 
-    def stop(self) -> None:
-        """End as cancelled, or be kept by the store: the executor stops."""
+    def stop(self) -> bool:
+        """End as cancelled, or be kept by the store: the executor stops.
+
+        Returns:
+            Whether it is cancelled by that, and not kept.
+        """
         core = self._lane.core
         kept = core.keep(self._lane.options.key)
-        if self.cancel() and kept:
+        cancelled = self.cancel()
+        if cancelled and kept:
             core.persisted_instead.add(1)
+        return cancelled and not kept
 
     def clock_was_set(self, _: float, /) -> None:
         """Do nothing: a given moment stays where it is."""

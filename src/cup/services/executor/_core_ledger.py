@@ -30,6 +30,7 @@ from cup._core.program import Program
 from cup.errors import UnknownJob
 
 from ._core_stored import function_at, read_entry
+from ._core_stored_job import StoredJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,11 +115,15 @@ class Ledger(Program):
         self._entries[key] = self._attached[key] = entry
         if former is not None:
             former.cancel()
-        handle.add_done_callback(lambda _: self._ended(key, handle))
+        if isinstance(handle, StoredJob):
+            handle.follow(self)
+        else:
+            handle.add_done_callback(lambda _: self.ended(key, handle))
 
-    def _ended(self, key: str, handle: Handle[Any]) -> None:
+    def ended(self, key: str, handle: Handle[Any], /) -> None:
+        """Note that a stored job has ended; twice does no harm."""
         if self.handles.get(key) is handle:  # else it was replaced, or is kept
-            del self.handles[key]
+            self.handles.pop(key, None)
             entry = self._attached.pop(key, None)
             if self._entries.get(key) is entry:  # else another one was stored
                 self._entries.pop(key, None)
@@ -146,8 +151,12 @@ class Ledger(Program):
             self._put(key)
         return known
 
-    def load(self, begin: Callable[[Entry, Callable[..., Any]], Handle[Any]]) -> None:
-        """Begin what the store has kept; what means nothing is reported, and kept."""
+    def load(self, begin: Callable[[Entry, Callable[..., Any]], object]) -> None:
+        """Begin what the store has kept; what means nothing is reported, and kept.
+
+        Args:
+            begin: What begins an entry, and attaches it.
+        """
         functions: dict[str, Callable[..., Any]] = {}
         with collector_paused():
             for key, text in list(self._store.load()):
@@ -164,7 +173,7 @@ class Ledger(Program):
                     _log.warning("stored job %r is left alone: %s", key, error)
                     continue
 
-                self.attach(entry, begin(entry, fn))
+                begin(entry, fn)
 
     def open(self, seat: ProgramSeat) -> None:
         """Have what is collected written by a thread from now on."""

@@ -7,17 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ._core_cron import Cron
-from ._core_handle import Handle, ScheduledJob, name_of
+from ._core_handle import name_of
 from ._core_lane import Lane
 from ._core_plans import CronPlan, make_plan
 from ._core_series import SeriesCore
 from ._core_series_handle import Series
+from ._core_stored_job import StoredJob
 from .api_values import FixedDelay, FixedRate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._core import ExecutorCore
+    from ._core_ledger import Ledger
     from ._core_plans import Plan, RhythmLike
     from ._core_stored import Entry
 
@@ -25,25 +27,24 @@ __all__ = ["begin_stored"]
 
 
 def begin_stored(
-    core: ExecutorCore, entry: Entry, fn: Callable[..., Any]
-) -> Handle[Any]:
-    """Begin a stored job; what was due meanwhile is due now."""
+    core: ExecutorCore, ledger: Ledger, entry: Entry, fn: Callable[..., Any]
+) -> None:
+    """Begin a stored job, and have it followed; what was due meanwhile is due now."""
     args = tuple(entry.args)
     rhythm = entry.plan()
     if rhythm is None:
         lane = Lane(core, core.crews[0], entry.options, by_wall=True)
-        job: ScheduledJob[Any] = ScheduledJob(
-            lane, entry.due, fn, args, entry.kwargs, None
-        )
+        job: StoredJob[Any] = StoredJob(lane, entry.due, fn, args, entry.kwargs, None)
+        ledger.attach(entry, job)  # first: it may be due, and over at once
         core.schedule(job, entry.due, by_wall=True)
-        return job
+        return
 
     plan, due = _go_on(core, rhythm, entry)
     lane = Lane(core, core.crews[0], entry.options, by_wall=plan.by_wall)
     name = entry.options.name or name_of(fn)
     series = SeriesCore(lane, plan, name, (fn, args, entry.kwargs, None))
     core.begin_series(series, due)
-    return Series(series)
+    ledger.attach(entry, Series(series))
 
 
 def _go_on(

@@ -52,9 +52,9 @@ _DEFAULTS: Final[dict[str, object]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # frozen ones cost four times as much to make
 class Entry:
-    """One stored job.
+    """One stored job. Nobody changes it.
 
     Attributes:
         key: What it is known by.

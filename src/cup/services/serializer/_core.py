@@ -16,7 +16,6 @@ from cup.errors import (
     ForkedProcess,
     InvalidType,
     InvalidValue,
-    UnsupportedFormat,
     WriteFailed,
 )
 
@@ -27,12 +26,12 @@ from ._core_cursor import Cursor
 from ._core_folder import Mark, make_folder
 from ._core_format import HEADER_SIZE, Piece
 from ._core_lock import WriterLock
-from ._core_recovery import recover
+from ._core_recovery import check_empty, recover
 from ._core_segment import Unconfirmed
 from ._core_settings import check_id, check_kind, to_bytes
 from ._core_tide import Tide
 from ._core_writer import Writer
-from .api import Checkpoint, LogStats, PurgeReport
+from .api import Checkpoint, LogStats, Mode, PurgeReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,6 +69,7 @@ class LogCore:
         "_generation",
         "_lock",
         "_mark",
+        "_most",
         "_pid",
         "committer",
         "folder",
@@ -85,6 +85,7 @@ class LogCore:
         self._checkpoints = allocate_lock()
         self._generation = fork.generation()
         self._pid = os.getpid()
+        self._most = settings.max_record
         disk = settings.disk
         make_folder(disk, folder)
         self._lock = WriterLock(disk, folder, settings.lock_timeout)
@@ -216,10 +217,11 @@ class LogCore:
             InvalidValue: If `kind` or `mode` is out of range.
             RecordTooLarge: If the payload is.
         """
-        check_kind(kind, mode)
-        if payload.__class__ is not bytes or len(payload) > self.settings.max_record:
-            payload = to_bytes(payload, self.settings.max_record)
-        return Piece(payload, self._crc(payload), kind, mode)
+        if kind.__class__ is not int or mode.__class__ is not Mode or kind >> 16:
+            check_kind(kind, mode)
+        if payload.__class__ is not bytes or len(payload) > self._most:
+            payload = to_bytes(payload, self._most)
+        return _new(Piece, (payload, self._crc(payload), kind, mode))
 
     def pieces(self, payloads: Iterable[bytes], kind: int, mode: int) -> list[Piece]:
         """Return records that can be written; raises as `piece` does."""
@@ -274,11 +276,13 @@ class LogCore:
         self.check_process()
         if start is not None:
             check_id("start", start)
+        segment = self.writer.segment
         return Cursor(
             self.settings.disk,
             self.folder,
             start=start,
             max_record=self.settings.max_record,
+            active=(segment.place.path, segment.index),
         )
 
     def purge(self, before_id: int) -> PurgeReport:
@@ -383,17 +387,3 @@ class LogCore:
     def end_at_exit(self) -> None:
         """Close it at the end of the interpreter."""
         self.close()
-
-
-def check_empty(folder: str, found: Recovered, codec: str) -> None:
-    """Refuse another codec where there are records already.
-
-    Raises:
-        UnsupportedFormat: If there are.
-    """
-    header = found.segment.header
-    if len(found.places) > 1 or found.next_id > header.first_id:
-        raise UnsupportedFormat(
-            f"{folder}: its payloads are {header.codec!r}, and it is opened with "
-            f"codec {codec!r}; open it with the codec it was made with"
-        )

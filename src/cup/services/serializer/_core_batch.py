@@ -19,7 +19,7 @@ from copy import copy
 from itertools import accumulate, pairwise
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cup._core.park import LockParker
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["NOW", "Batch", "Entries", "Seat", "Sheaf", "Unit", "raise_copy"]
 
 NOW = 0.0  # a deadline that is over on every clock
+
+_NOTHING: Final[list[Piece]] = []
 
 Entries: TypeAlias = "list[tuple[list[Piece], bool]]"
 """Records in their order, in parts; the bool says whether a part is one batch of the
@@ -214,29 +216,27 @@ class Sheaf(Unit):
 
     Attributes:
         home: The loop.
-        parts: Records, and batches of the file; each is added in one step.
-        waiters: The tasks.
+        asked: Records, and batches of the file, each with the task that waits for it.
         batch: The batch it is in; None until it is handed in.
         settled: Whether the waiting is over.
         error: Why it was not taken in.
     """
 
-    __slots__ = ("_offsets", "batch", "error", "home", "parts", "settled", "waiters")
+    __slots__ = ("_offsets", "asked", "batch", "error", "home", "settled")
 
     def __init__(self, home: Loop) -> None:
         super().__init__([], 0, 0, inf, watched=True)
         self.home: Loop = home
-        self.parts: list[Piece | list[Piece]] = []
+        self.asked: list[tuple[Piece | list[Piece], TaskWaiter]] = []
         self._offsets: list[int] | None = None
-        self.waiters: list[TaskWaiter] = []
         self.batch: Batch | None = None
         self.settled: bool = False
         self.error: LogError | None = None
 
-    def add(self, part: Piece | list[Piece]) -> int:
+    def add(self, part: Piece | list[Piece], waiter: TaskWaiter) -> int:
         """Take a record in, or a batch of the file; return which part it is."""
-        position = len(self.parts)
-        self.parts.append(part)
+        position = len(self.asked)
+        self.asked.append((part, waiter))
         return position
 
     def hurry(self, delay: float) -> None:
@@ -244,8 +244,8 @@ class Sheaf(Unit):
         self.deadline = min(self.deadline, monotonic() + delay if delay else NOW)
 
     def bind(self) -> None:
-        """Draw up what there is to write."""
-        parts = self.parts
+        """Draw up what there is to write: not for tasks that are cancelled already."""
+        parts = [_NOTHING if w.is_leaving() else part for part, w in self.asked]
         singles = [part for part in parts if isinstance(part, Piece)]
         if len(singles) == len(parts):
             entries: Entries = [(singles, False)]
@@ -255,8 +255,7 @@ class Sheaf(Unit):
                 ([part], False) if isinstance(part, Piece) else (part, True)
                 for part in parts
             ]
-            sizes = [len(some) for some, _ in entries]
-            self._offsets = [0, *accumulate(sizes)]
+            self._offsets = [0, *accumulate([len(some) for some, _ in entries])]
             self.count = self._offsets[-1]
         self.entries = entries
         self.size = sum([len(p.payload) for some, _ in entries for p in some])
@@ -264,8 +263,8 @@ class Sheaf(Unit):
     def set(self) -> None:
         """Wake the tasks, on their loop."""
         self.settled = True
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
+        asked, self.asked = self.asked, []
+        for _, waiter in asked:
             waiter.set()
 
     def check(self) -> Batch:

@@ -34,6 +34,7 @@ __all__ = ["Cursor", "approach", "damage", "read_index", "read_seal"]
 
 _OFFSET: Final = struct.Struct("<Q")
 _ENTRY: Final = struct.Struct("<QQ")
+NO_OFFSET: Final = 1 << 64  # greater than all
 _LARGEST_INDEX: Final = 1 << 20  # bytes; one that is larger is not worth its memory
 
 
@@ -45,21 +46,30 @@ class Cursor:
         folder: Its directory.
         start: The first record to read; None for the first there is.
         max_record: The largest record, in bytes.
+        active: The index of a segment that is being written, under its file; None if
+            nobody knows it.
 
     Raises:
         RecordGone: If `start` lies before the first record of the log.
         OSError: If the directory cannot be read.
     """
 
-    __slots__ = ("_disk", "_folder", "_max_record", "_walk", "next_id")
+    __slots__ = ("_active", "_disk", "_folder", "_max_record", "_walk", "next_id")
 
     def __init__(
-        self, disk: Disk, folder: str, *, start: int | None, max_record: int
+        self,
+        disk: Disk,
+        folder: str,
+        *,
+        start: int | None,
+        max_record: int,
+        active: tuple[str, list[tuple[int, int]]] | None = None,
     ) -> None:
         self._walk: Walk | None = None
         self._disk = disk
         self._folder = folder
         self._max_record = max_record
+        self._active = active
         places = list_places(disk, folder)
         first = places[0].first_id if places else 1
         self.next_id: int = first if start is None else start
@@ -91,11 +101,15 @@ class Cursor:
     def _enter(self) -> Walk:
         """Open the segment of the next record, and go near it."""
         places = list_places(self._disk, self._folder)
-        index = bisect_right([place.first_id for place in places], self.next_id) - 1
-        if index < 0:
+        at = bisect_right([place.first_id for place in places], self.next_id) - 1
+        if at < 0:
             raise self._gone()
-        walk = self._open(places[index])
-        approach(walk, self.next_id)
+        walk = self._open(places[at])
+        if self._active is not None and self._active[0] == walk.path:
+            index = self._active[1]
+        else:
+            index = read_index(walk)
+        approach(walk, index, self.next_id)
         return walk
 
     def _move_on(self, walk: Walk) -> None:
@@ -161,17 +175,16 @@ def damage(walk: Walk) -> CorruptRecord:
     )
 
 
-def approach(walk: Walk, number: int) -> None:
+def approach(walk: Walk, index: list[tuple[int, int]], number: int) -> None:
     """Go to a record that is not far before `number`, if the index knows one.
 
     What the index says is believed only if there is such a frame.
     """
-    for number_there, offset in reversed(read_index(walk)):
-        if number_there <= number:
-            frame = walk.peek(offset)
-            if frame == number_there:
-                walk.start_at(number_there, offset)
-            return
+    at = bisect_right(index, (number, NO_OFFSET)) - 1
+    if at >= 0:
+        there, offset = index[at]
+        if walk.peek(offset) == there:
+            walk.start_at(there, offset)
 
 
 def read_seal(walk: Walk) -> tuple[int, int] | None:

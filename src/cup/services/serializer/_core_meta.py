@@ -37,7 +37,7 @@ from ._core_meta_open import (
 )
 from ._core_meta_state import Asking
 from .api_meta import CompactReport, MetaStats, UnknownEntry
-from .api_values import Mode, PurgeReport
+from .api_values import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -79,8 +79,9 @@ class MetaCore(Generic[K, V]):
         "__weakref__",
         "_compacting",
         "_compactor",
+        "_latest",
+        "_older",
         "_policy",
-        "_stored_at",
         "delay",
         "floor",
         "key",
@@ -123,8 +124,9 @@ class MetaCore(Generic[K, V]):
     ) -> None:
         log, state = self.log, self.state
         checkpoint = log.latest_checkpoint()
-        self._stored_at: int = 0 if checkpoint is None else checkpoint.at_id
-        self.floor: int = max(1, self._stored_at)
+        self._older: int = 0
+        self._latest: int = 0 if checkpoint is None else checkpoint.at_id
+        self.floor: int = max(1, self._latest)
         fold_all(
             state,
             checkpoint,
@@ -145,8 +147,8 @@ class MetaCore(Generic[K, V]):
             state.replace(*made, wanted)
             frozen, _, _ = state.freeze()
             self._store(frozen)
-            log.purge(self._stored_at)
-            self.floor = self._stored_at
+            log.purge(self._latest)
+            self.floor = self._latest
         state.unread = unread_in(state.entries, self.key, self.value)
 
     # -- reading -----------------------------------------------------------------------
@@ -315,16 +317,13 @@ class MetaCore(Generic[K, V]):
         start = perf_counter()
         self.check()
         with self._compacting:
-            before = self._stored_at
             frozen, _, lease = self.state.freeze()
-            if frozen.next_id > before:
+            if frozen.next_id > self._latest:
                 self._store(frozen)
             del lease
-            purged = PurgeReport(0, 0, 0, self.log.first_id)
-            if before:
-                purged = self.log.purge(before)
-                self.floor = max(self.floor, before)
-                self.state.forget_before(self.floor)
+            purged = self.log.purge(self._older)
+            self.floor = max(self.floor, self._older)
+            self.state.forget_before(self.floor)
             self._compactor.done += 1
             self._compactor.seconds = perf_counter() - start
         return CompactReport(
@@ -337,7 +336,7 @@ class MetaCore(Generic[K, V]):
     def _store(self, frozen: Frozen) -> None:
         self.log.checkpoint(pack_state(frozen), frozen.next_id)
         self.state.compacted(frozen)
-        self._stored_at = frozen.next_id
+        self._older, self._latest = self._latest, frozen.next_id
 
     # -- the end -----------------------------------------------------------------------
 

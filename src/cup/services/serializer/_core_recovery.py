@@ -18,7 +18,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cup.errors import CorruptRecord, TornTail
+from cup.errors import CorruptRecord, TornTail, UnsupportedFormat
 
 from ._core_folder import (
     TEMPORARY,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ._core_folder import Place
 
-__all__ = ["Recovered", "recover"]
+__all__ = ["Recovered", "check_empty", "recover"]
 
 NO_LIMIT: Final = sys.maxsize
 
@@ -179,3 +179,17 @@ def _judge(walk: Walk, durable: int, *, cut: bool) -> int:
             record_id=walk.next_id,
         )
     return lost
+
+
+def check_empty(folder: str, found: Recovered, codec: str) -> None:
+    """Refuse another codec where there are records already.
+
+    Raises:
+        UnsupportedFormat: If there are.
+    """
+    header = found.segment.header
+    if len(found.places) > 1 or found.next_id > header.first_id:
+        raise UnsupportedFormat(
+            f"{folder}: its payloads are {header.codec!r}, and it is opened with "
+            f"codec {codec!r}; open it with the codec it was made with"
+        )

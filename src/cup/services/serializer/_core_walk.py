@@ -44,6 +44,7 @@ __all__ = ["CHUNK", "Tail", "Walk", "content_end", "good_headers", "judge"]
 CHUNK: Final = 1 << 18
 """Bytes that are read at once: few enough to stay in a processor's cache."""
 
+_NO_STATE: Final = -1  # unlike all flags
 _new = tuple.__new__  # half the price of a call of the class
 
 
@@ -66,6 +67,7 @@ class Walk:
     __slots__ = (
         "_batch",
         "_max_record",
+        "_state",
         "bad",
         "crc",
         "file",
@@ -99,6 +101,7 @@ class Walk:
         self.group_offset: int = offset
         self.sealed: bool = False
         self._batch: tuple[int, int] | None = None
+        self._state = 0
 
     @property
     def whole(self) -> tuple[int, int]:
@@ -160,9 +163,9 @@ class Walk:
             all there; else 0.
         """
         crc, salt, unpack, new = self.crc, self.header.salt, FRAME.unpack_from, _new
-        number, position, needed = self.next_id, 0, FRAME_SIZE
-        last = len(content) - FRAME_SIZE
-        careful, group = self._is_special(), self.group
+        add, base, size = records.append, self.offset, len(content)
+        number, group, state = self.next_id, self.group, self._state
+        position, last, needed = 0, size - FRAME_SIZE, FRAME_SIZE
         while position <= last and number < limit:
             start = position + FRAME_SIZE
             magic, code, check, length, seq, delta, kind, mode, flags = unpack(
@@ -172,30 +175,39 @@ class Walk:
                 self.bad = "its header is damaged"
                 break
             stop = start + length
-            if stop > len(content):
+            if stop > size:
                 needed = FRAME_SIZE + self._admit(length)
                 break
             payload = content[start:stop]
             if seq != number or crc(payload) != check:
-                self.bad = "its payload is damaged"
-                if seq != number:
-                    self.bad = f"it says that it is record {seq}"
+                self._mismatch(seq, number)
                 break
-            if flags or careful or seq - delta != group:
-                self._remark(self.offset + position, seq, delta, kind, flags)
-                if flags & CONTROL and kind == SKIP:
-                    number = max(number, int.from_bytes(payload[:8], "little"))
-                careful, group = self._is_special(), self.group
-            if not flags & CONTROL:
-                records.append(new(Record, (number, payload, kind, mode)))
-                number += 1
+            if seq - delta != group:
+                group = seq - delta
+                self.group_offset = base + position
+            if flags != state:
+                state = self._remark(base + position, seq, kind, flags)
+                if flags & CONTROL:
+                    number = self._skip(kind, payload, number)
+                    position = stop
+                    continue
+            add(new(Record, (number, payload, kind, mode)))
+            number += 1
             position = stop
-        self.next_id = number
-        self.offset += position
+        self.next_id, self.group = number, group
+        self.offset = base + position
         return 0 if self.bad or number >= limit else needed
 
-    def _is_special(self) -> bool:
-        return self._batch is not None or self.sealed
+    def _mismatch(self, seq: int, number: int) -> None:
+        self.bad = "its payload is damaged"
+        if seq != number:
+            self.bad = f"it says that it is record {seq}"
+
+    def _skip(self, kind: int, payload: bytes, number: int) -> int:
+        """Return the id of the record behind a control frame."""
+        if kind != SKIP:
+            return number
+        return max(number, int.from_bytes(payload[:8], "little"))
 
     def _admit(self, length: int) -> int:
         if length > self._max_record:
@@ -205,8 +217,11 @@ class Walk:
             )
         return length
 
-    def _remark(self, offset: int, seq: int, delta: int, kind: int, flags: int) -> None:
-        """Note where groups and batches begin and end."""
+    def _remark(self, offset: int, seq: int, kind: int, flags: int) -> int:
+        """Note where batches begin and end, and seals; return the state then.
+
+        As long as the flags equal the state, there is nothing to note.
+        """
         if flags & ~KNOWN_FLAGS or (
             flags & CONTROL and kind not in {SEAL, INDEX, SKIP} and not flags & OPTIONAL
         ):
@@ -215,13 +230,13 @@ class Walk:
                 f"is of a kind that this reader does not know; use a later version"
             )
 
-        if seq - delta != self.group:
-            self.group, self.group_offset = seq - delta, offset
         self.sealed = bool(flags & CONTROL) and kind == SEAL
         if not flags & MORE:
             self._batch = None
         elif self._batch is None:
             self._batch = (seq, offset)
+        self._state = _NO_STATE if flags & CONTROL else flags
+        return self._state
 
 
 class Tail(enum.Enum):

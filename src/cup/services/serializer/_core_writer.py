@@ -15,7 +15,7 @@ Not here: who writes, and who waits (`_core_committer`).
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cup.errors import LogError, LogPoisoned, WriteFailed
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ._core_recovery import Recovered
 
 __all__ = ["Writer"]
+
+_FEW: Final = 4  # entries of an index; with fewer, a reader is there without it
 
 
 class Writer:
@@ -221,7 +223,8 @@ class Writer:
         """Seal the log, if all is well, and close its files."""
         try:
             if self.poison is None and self.durable == self.written:
-                self.segment.seal(self.written, index=False)
+                large = len(self.segment.index) > _FEW
+                self.segment.seal(self.written, index=large)
         except (OSError, Unconfirmed):
             pass  # the seal is one more proof; all records are durable without it
         finally:

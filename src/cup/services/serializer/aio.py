@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from ._core_checksum import ChecksumName
     from ._core_format import Piece
     from .api import (
-        AsyncLogAPI,
         Codec,
         Record,
     )
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncLog", "AsyncLogReader", "AsyncTicket", "repair", "verify"]
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class AsyncLog(AsyncUpkeep[T]):
@@ -85,7 +85,7 @@ class AsyncLog(AsyncUpkeep[T]):
         cls,
         directory: Folder,
         *,
-        codec: Codec[T],
+        codec: Codec[V],
         segment_bytes: int = ...,
         max_record: int = ...,
         durability: Durability = ...,
@@ -94,14 +94,14 @@ class AsyncLog(AsyncUpkeep[T]):
         preallocate: bool = ...,
         lock_timeout: float | None = ...,
         disk: Disk | None = ...,
-    ) -> AsyncLog[T]: ...
+    ) -> AsyncLog[V]: ...
 
     @classmethod
     async def open(
         cls,
         directory: Folder,
         *,
-        codec: Codec[T] | None = None,
+        codec: Codec[V] | None = None,
         segment_bytes: int = SEGMENT_BYTES,
         max_record: int = MAX_RECORD,
         durability: Durability = SYNC,
@@ -110,7 +110,7 @@ class AsyncLog(AsyncUpkeep[T]):
         preallocate: bool = True,
         lock_timeout: float | None = 0,
         disk: Disk | None = None,
-    ) -> AsyncLog[T] | AsyncLog[bytes]:
+    ) -> AsyncLog[V] | AsyncLog[bytes]:
         """Open a log for writing; make it if there is none.
 
         Twin of `Log.open`. A task that is cancelled meanwhile leaves no log open.
@@ -337,9 +337,3 @@ class AsyncLog(AsyncUpkeep[T]):
         """
         with CancelScope(shield=True):
             await in_thread(self._core.close)
-
-
-if TYPE_CHECKING:
-
-    def _prove(log: AsyncLog[T]) -> None:
-        _log: AsyncLogAPI[T] = log

@@ -4,7 +4,8 @@ What the tasks of a loop append in one turn enters the log together, and they ar
 together, by one wake-up of the loop. That is what makes an append of a thousand tasks
 cost less than five microseconds each.
 
-A task that is cancelled meanwhile stops waiting; its record may become durable.
+A task that is cancelled before that leaves nothing; one that is cancelled later stops
+waiting, and its record may become durable.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from ._core import LogCore
 from .aio_records import in_thread
 
 if TYPE_CHECKING:
-    from cup._core.loops import Loop
-
     from ._core_batch import Sheaf
     from ._core_format import Piece
     from ._core_settings import Settings
@@ -45,37 +44,37 @@ async def open_core(folder: str, settings: Settings, codec: str) -> LogCore:
 
 async def append_one(core: LogCore, piece: Piece, how: Durability) -> int:
     """Append one record; return its id."""
-    loop = current_loop()
-    await loop.check_cancelled()
     if not how.waits:
-        return await _put(core, [piece], how, loop, atomic=False)
+        return await _put(core, [piece], how, atomic=False)
 
+    loop = current_loop()
     sheaf = core.committer.sheaf_of(loop)
-    position = sheaf.add(piece)
-    await _wait(sheaf, loop, how.max_delay)
+    waiter = loop.make_waiter()
+    position = sheaf.add(piece, waiter)
+    sheaf.hurry(how.max_delay)
+    while not sheaf.settled:
+        await waiter.parking()
     return sheaf.id_of(position)
 
 
 async def append_pieces(core: LogCore, pieces: list[Piece], how: Durability) -> int:
     """Append records, all or none; return the first id."""
-    loop = current_loop()
-    await loop.check_cancelled()
     if not pieces:
         core.committer.check()
         return core.committer.next_id
 
     if not how.waits:
-        return await _put(core, pieces, how, loop, atomic=True)
+        return await _put(core, pieces, how, atomic=True)
 
-    sheaf = core.committer.sheaf_of(loop)
-    position = sheaf.add(pieces)
-    await _wait(sheaf, loop, how.max_delay)
+    sheaf, position = await _wait(core, pieces, how.max_delay)
     return sheaf.id_of(position)
 
 
 async def _put(
-    core: LogCore, pieces: list[Piece], how: Durability, loop: Loop, *, atomic: bool
+    core: LogCore, pieces: list[Piece], how: Durability, *, atomic: bool
 ) -> int:
+    loop = current_loop()
+    await loop.check_cancelled()
     _, first = core.put(pieces, how.max_delay, atomic=atomic, watched=False)
     if core.committer.is_full():
         await drain(core)
@@ -86,9 +85,7 @@ async def _put(
 
 async def drain(core: LogCore) -> None:
     """Wait until all that was appended before is durable."""
-    loop = current_loop()
-    sheaf = core.committer.sheaf_of(loop)
-    await _wait(sheaf, loop, 0.0)
+    sheaf, _ = await _wait(core, [], 0.0)
     try:
         sheaf.check()
     except WriteFailed:
@@ -96,9 +93,12 @@ async def drain(core: LogCore) -> None:
         raise
 
 
-async def _wait(sheaf: Sheaf, loop: Loop, delay: float) -> None:
-    sheaf.hurry(delay)
+async def _wait(core: LogCore, pieces: list[Piece], delay: float) -> tuple[Sheaf, int]:
+    loop = current_loop()
+    sheaf = core.committer.sheaf_of(loop)
     waiter = loop.make_waiter()
-    sheaf.waiters.append(waiter)
+    position = sheaf.add(pieces, waiter)
+    sheaf.hurry(delay)
     while not sheaf.settled:
         await waiter.parking()
+    return sheaf, position

@@ -25,7 +25,13 @@ from .meta_snapshot import MetaReadable, Snapshot
 from .text_codec import TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Iterable,
+        Mapping,
+    )
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
@@ -306,10 +312,11 @@ class AsyncMetaStore(MetaReadable[K, V]):
         prefix: K | None = None,
         start: int | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[Change[K, V]]:
+    ) -> AsyncGenerator[Change[K, V], None]:
         """Wait for changes, and return them in their order.
 
-        Twin of `MetaStore.watch`. Waiting takes no thread.
+        Twin of `MetaStore.watch`. Waiting takes no thread. Who leaves the iteration
+        early uses `contextlib.aclosing`, as with every async generator.
 
         Args:
             key: The key to watch; None for all.
@@ -327,7 +334,9 @@ class AsyncMetaStore(MetaReadable[K, V]):
         """
         return self._watch(Watching(self._core, key, prefix, start, timeout))
 
-    async def _watch(self, watching: Watching[K, V]) -> AsyncIterator[Change[K, V]]:
+    async def _watch(
+        self, watching: Watching[K, V]
+    ) -> AsyncGenerator[Change[K, V], None]:
         log = self._core.log
         with await in_thread(lambda: log.cursor(watching.start)) as cursor:
             while True:

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
     from cup._core.disk import Disk
 
-    from .api import AsyncReaderAPI, Codec, Record
+    from .api import Codec, Record
     from .sync_reader import LogReader
 
 __all__ = ["AsyncLogReader"]
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class AsyncLogReader(AsyncReadable[T, ReaderCore]):
@@ -49,20 +50,20 @@ class AsyncLogReader(AsyncReadable[T, ReaderCore]):
         cls,
         directory: Folder,
         *,
-        codec: Codec[T],
+        codec: Codec[V],
         max_record: int = ...,
         disk: Disk | None = ...,
-    ) -> AsyncLogReader[T]: ...
+    ) -> AsyncLogReader[V]: ...
 
     @classmethod
     async def open(
         cls,
         directory: Folder,
         *,
-        codec: Codec[T] | None = None,
+        codec: Codec[V] | None = None,
         max_record: int = MAX_RECORD,
         disk: Disk | None = None,
-    ) -> AsyncLogReader[T] | AsyncLogReader[bytes]:
+    ) -> AsyncLogReader[V] | AsyncLogReader[bytes]:
         """Open a log for reading.
 
         Twin of `LogReader.open`.
@@ -70,7 +71,8 @@ class AsyncLogReader(AsyncReadable[T, ReaderCore]):
         Args:
             directory: Where it is.
             codec: What makes values of payloads; None for bytes as they are.
-            max_record: The largest record, in bytes; a larger one is an error.
+            max_record: The largest record, in bytes, that memory is spent on; a larger
+                one is an error.
             disk: Where the directory is, for tests; None for the real disk.
 
         Raises:
@@ -120,9 +122,3 @@ class AsyncLogReader(AsyncReadable[T, ReaderCore]):
     async def close(self) -> None:
         """Close its files; who follows the log ends. Twice does no harm."""
         self._core.close()
-
-
-if TYPE_CHECKING:
-
-    def _prove(reader: AsyncLogReader[T]) -> None:
-        _reader: AsyncReaderAPI[T] = reader

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from ._core import LogCore
     from ._core_batch import Batch
-    from .api import AsyncTicketAPI
 
 __all__ = ["AsyncTicket"]
 
@@ -61,15 +60,9 @@ class AsyncTicket:
         raise_copy(self._batch.error)
         return self._id
 
-    def __await__(self) -> Generator[object, object, int]:
+    def __await__(self) -> Generator[object, None, int]:
         return self._settle(None).__await__()
 
     def __repr__(self) -> str:
         state = "durable" if self.durable else "failed" if self._batch.done else "waits"
         return f"<{type(self).__name__} {self._id} {state}>"
-
-
-if TYPE_CHECKING:
-
-    def _prove(ticket: AsyncTicket) -> None:
-        _ticket: AsyncTicketAPI = ticket

@@ -14,7 +14,13 @@ from typing_extensions import NamedTuple
 from cup.errors import InvalidType, InvalidValue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Iterable,
+        Iterator,
+        Mapping,
+    )
     from types import TracebackType
 
     from typing_extensions import Self
@@ -344,7 +350,7 @@ class AsyncMetaStoreAPI(_Reads[K, V], Protocol[K, V]):
         prefix: K | None = None,
         start: int | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[Change[K, V]]:
+    ) -> AsyncGenerator[Change[K, V], None]:
         """Wait for changes, and return them in their order."""
         ...
 

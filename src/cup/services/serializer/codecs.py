@@ -50,6 +50,8 @@ class BytesCodec:
 
     def encode(self, value: bytes, /) -> bytes:
         """Return the value, as bytes of its own."""
+        if value.__class__ is bytes:
+            return value
         return to_bytes(value, _ANY_SIZE)
 
     def decode(self, payload: bytes, /) -> bytes:

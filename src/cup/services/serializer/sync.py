@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from .aio import AsyncLog
     from .api import (
         Codec,
-        LogAPI,
         Record,
     )
 
 __all__ = ["Log", "LogReader", "Ticket"]
 
 T = TypeVar("T")
+V = TypeVar("V")
 _APPEND = ("Log.append()", "AsyncLog.append()")
 
 
@@ -85,7 +85,7 @@ class Log(Upkeep[T]):
         cls,
         directory: Folder,
         *,
-        codec: Codec[T],
+        codec: Codec[V],
         segment_bytes: int = ...,
         max_record: int = ...,
         durability: Durability = ...,
@@ -94,14 +94,14 @@ class Log(Upkeep[T]):
         preallocate: bool = ...,
         lock_timeout: float | None = ...,
         disk: Disk | None = ...,
-    ) -> Log[T]: ...
+    ) -> Log[V]: ...
 
     @classmethod
     def open(
         cls,
         directory: Folder,
         *,
-        codec: Codec[T] | None = None,
+        codec: Codec[V] | None = None,
         segment_bytes: int = SEGMENT_BYTES,
         max_record: int = MAX_RECORD,
         durability: Durability = SYNC,
@@ -110,7 +110,7 @@ class Log(Upkeep[T]):
         preallocate: bool = True,
         lock_timeout: float | None = 0,
         disk: Disk | None = None,
-    ) -> Log[T] | Log[bytes]:
+    ) -> Log[V] | Log[bytes]:
         """Open a log for writing; make it if there is none.
 
         Args:
@@ -350,9 +350,3 @@ class Log(Upkeep[T]):
             LogError: If records that nobody waited for could not be written.
         """
         self._core.close()
-
-
-if TYPE_CHECKING:
-
-    def _prove(log: Log[T]) -> None:
-        _log: LogAPI[T] = log

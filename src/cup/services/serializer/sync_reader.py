@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from ._core_cursor import Cursor
     from .aio_reader import AsyncLogReader
-    from .api import Codec, ReaderAPI, Record
+    from .api import Codec, Record
 
 __all__ = ["LogReader"]
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class LogReader(Readable[T, ReaderCore]):
@@ -53,26 +54,27 @@ class LogReader(Readable[T, ReaderCore]):
         cls,
         directory: Folder,
         *,
-        codec: Codec[T],
+        codec: Codec[V],
         max_record: int = ...,
         disk: Disk | None = ...,
-    ) -> LogReader[T]: ...
+    ) -> LogReader[V]: ...
 
     @classmethod
     def open(
         cls,
         directory: Folder,
         *,
-        codec: Codec[T] | None = None,
+        codec: Codec[V] | None = None,
         max_record: int = MAX_RECORD,
         disk: Disk | None = None,
-    ) -> LogReader[T] | LogReader[bytes]:
+    ) -> LogReader[V] | LogReader[bytes]:
         """Open a log for reading.
 
         Args:
             directory: Where it is.
             codec: What makes values of payloads; None for bytes as they are.
-            max_record: The largest record, in bytes; a larger one is an error.
+            max_record: The largest record, in bytes, that memory is spent on; a larger
+                one is an error.
             disk: Where the directory is, for tests; None for the real disk.
 
         Raises:
@@ -135,9 +137,3 @@ class LogReader(Readable[T, ReaderCore]):
     def close(self) -> None:
         """Close its files; who follows the log ends. Twice does no harm."""
         self._core.close()
-
-
-if TYPE_CHECKING:
-
-    def _prove(reader: LogReader[T]) -> None:
-        _reader: ReaderAPI[T] = reader

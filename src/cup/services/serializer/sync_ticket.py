@@ -12,7 +12,6 @@ from ._core_tide import SettledAsk
 if TYPE_CHECKING:
     from ._core import LogCore
     from ._core_batch import Batch
-    from .api import TicketAPI
 
 __all__ = ["Ticket"]
 
@@ -55,9 +54,3 @@ class Ticket:
     def __repr__(self) -> str:
         state = "durable" if self.durable else "failed" if self._batch.done else "waits"
         return f"<{type(self).__name__} {self._id} {state}>"
-
-
-if TYPE_CHECKING:
-
-    def _prove(ticket: Ticket) -> None:
-        _ticket: TicketAPI = ticket
