@@ -28,6 +28,15 @@ need_redis() {
   fi
 }
 
+# Have an sshd for the tests that start their own, on a port of the loopback; without one
+# they are skipped.
+need_sshd() {
+  if ! PATH="$PATH:/usr/sbin" command -v sshd >/dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y install openssh-server
+  fi
+}
+
 # Have a python3 that makes venvs, from the system's packages where it is missing.
 need_python() {
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then

@@ -57,8 +57,7 @@ class CachedFile:
         before = len(self.cache)
         if size < before:
             del self.cache[size:]
-            partly = size % self.sector  # the rest of this sector is zeros now
-            self._keep(before, size, size + 1 if partly else size)
+            self._keep(before, size, size)  # where it cuts a sector, the rest is zeros
         elif size > before:
             self.cache.extend(bytes(size - before))
             self._keep(before, before, size)

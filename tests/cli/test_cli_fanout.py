@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from io import StringIO
 from pathlib import Path
@@ -23,7 +24,7 @@ from fanout_tools import (
 )
 from rich.console import Console
 
-from cup.cli import _fanout_show, main
+from cup.cli import _fanout, _fanout_show, main
 from cup.cli._fanout_outcome import Outcome, Retry, State
 from cup.cli._fanout_pack import pack_folder
 from cup.cli._fanout_places import Place, find_places, read_hosts
@@ -599,6 +600,72 @@ def test_ignored_signals_stay_ignored(source, out, slow_path):
     wait_for(lambda: leftovers(out))
     child.send_signal(signal.SIGINT)
     assert child.wait(timeout=30) == 0
+
+
+def test_interrupted_while_packing(fanout, source, out, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_fanout, "pack_folder", interrupted)
+    status, printed, err = fanout(source, out / "a")
+    assert (status, printed) == (130, "")
+    assert err == "cup fanout: interrupted: nothing was delivered\n"
+
+
+def test_any_thread_may_run_it(source, out):
+    thread = threading.Thread(target=main, args=(["fanout", f"{source}", f"{out}/a"],))
+    thread.start()
+    thread.join()
+    assert picture(out / "a") == picture(source)
+
+
+# -- what goes wrong here --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        ("exit 7", "it ended early, with status 7"),
+        ("kill -9 $$", "it was ended by signal 9"),
+        ("echo; echo first; echo last; exit 1", "last"),
+    ],
+)
+def test_attempt_that_ends_without_a_word(fanout, source, out, monkeypatch, ending):
+    body, why = ending
+    tools = out / "tools"
+    tools.mkdir()
+    (tools / "sh").write_text(f"#!/bin/sh\n{body}\n")
+    (tools / "sh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools))
+    args = [source, out / "a", "--json", "--retries", 1, "--backoff", 0]
+    status, document, _ = fanout(*args)
+    assert (status, states(document), remarks(document)) == (1, ["failed"], [why])
+    assert document["destinations"][0]["attempts"] == 2
+
+
+def test_process_that_cannot_be_started(fanout, source, out, monkeypatch):
+    start = subprocess.Popen
+
+    def refuse(words, **options):
+        if "first" in words:
+            raise OSError(24, "Too many open files")
+        return start(words, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    args = [source, out / "first", out / "second", "--json", "--retries", 0]
+    status, document, _ = fanout(*args)
+    assert (status, states(document)) == (1, ["failed", "delivered"])
+    assert "Too many open files" in remarks(document)[0]
+
+
+def test_tools_that_are_missing_here(fanout, source, out, monkeypatch):
+    monkeypatch.setenv("PATH", str(out))
+    status, document, _ = fanout(source, out / "a", "h:/srv/x", "--json")
+    assert (status, states(document)) == (1, ["failed", "failed"])
+    assert remarks(document) == [
+        "sh is not installed here",
+        "ssh is not installed here",
+    ]
 
 
 # -- what is shown, and usage ----------------------------------------------------------

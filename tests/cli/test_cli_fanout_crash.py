@@ -107,7 +107,7 @@ def attack(rng, versions, out, span):
 @pytest.mark.parametrize(
     "rounds",
     [
-        pytest.param(12, marks=pytest.mark.full),
+        pytest.param(10, marks=pytest.mark.full),
         pytest.param(300, marks=pytest.mark.long),
     ],
 )

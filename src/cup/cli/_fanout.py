@@ -41,11 +41,11 @@ SUMMARY: Final = "copy a folder to many destinations at once"
 
 _EPILOG: Final = """\
 destinations:
-  PATH                         a folder on this machine
-  [USER@]HOST:PATH             over ssh; PATH is below the home there, unless it
-                               begins with a slash
-  ssh://[USER@]HOST[:PORT]/PATH  the same, with a port; PATH begins at the root, or
-                               with ~/ at the home
+  PATH              a folder on this machine
+  [USER@]HOST:PATH  over ssh; PATH is below the home there, or begins with a slash
+  ssh://[USER@]HOST[:PORT]/PATH
+                    the same, with a port; PATH is below the root, or below the home
+                    if it begins with ~/
 
 DEST is the path that the copy gets, not a folder to put it in. What is there is
 replaced as a whole, after every file of the copy was checked: who looks at DEST never
@@ -62,7 +62,7 @@ examples:
 exit status:
   0    the folder is at every destination
   1    it is not at some of them: the table says why, others are not harmed
-  2    usage error; or the folder cannot be packed, and nothing was sent
+  2    usage error; or the folder cannot be packed: nothing was sent
   130  interrupted: the table says what was delivered
 """
 
@@ -91,6 +91,27 @@ def configure(parser: ArgumentParser) -> None:
         help="leave out what matches: a name, or a path in SRC if there is a slash; "
         "can be given several times",
     )
+    _add_limits(parser)
+    parser.add_argument("--ssh-config", metavar="FILE", help="instead of ~/.ssh/config")
+    parser.add_argument(
+        "--journal", metavar="DIR", help="take down in a log what is delivered"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="skip what the journal says is delivered, if SRC is the same",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check, and send nothing"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON document, and only that"
+    )
+    parser.set_defaults(run=run, parser=parser)
+
+
+def _add_limits(parser: ArgumentParser) -> None:
+    """Give a parser the options about how much, how long and how often."""
     parser.add_argument(
         "--jobs", type=int, default=8, metavar="N", help="at the same time (default: 8)"
     )
@@ -115,22 +136,6 @@ def configure(parser: ArgumentParser) -> None:
         metavar="S",
         help="seconds before that, doubled each time (default: 1)",
     )
-    parser.add_argument("--ssh-config", metavar="FILE", help="instead of ~/.ssh/config")
-    parser.add_argument(
-        "--journal", metavar="DIR", help="take down in a log what is delivered"
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="skip what the journal says is delivered, if SRC is the same",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="check, and send nothing"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON document, and only that"
-    )
-    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: Namespace) -> int:

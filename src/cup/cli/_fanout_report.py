@@ -113,8 +113,7 @@ def _sentence(report: Report) -> str:
         f"{counts[state]} {state.value}" for state in State if counts[state]
     )
     pack = report.pack
-    what = (
-        f"{pack.files} files, {pack.folders} folders, {pack.links} links, "
-        f"{pack.payload / _MB:.1f} MB"
-    )
+    things = (("file", pack.files), ("folder", pack.folders), ("link", pack.links))
+    named = [f"{n} {thing}{'' if n == 1 else 's'}" for thing, n in things]
+    what = ", ".join([*named, f"{pack.payload / _MB:.1f} MB"])
     return f"{parts} of {len(report.outcomes)} ({what}) in {report.seconds:.1f} s"

@@ -19,6 +19,7 @@ from . import (
     _demo_executor,
     _demo_generator,
     _demo_heartbeat,
+    _demo_metastore,
     _demo_serializer,
     _demo_thread,
     _demo_threadpool,
@@ -55,6 +56,7 @@ _FOR_THREADS: Final = (
     *_demo_autowait.PARTS,
     *_demo_generator.PARTS,
     *_demo_heartbeat.PARTS,
+    *_demo_metastore.PARTS,
     *_demo_serializer.PARTS,
 )
 _TOGETHER: Final = (*_demo_together.PARTS,)
@@ -149,6 +151,7 @@ def _chapters(loops: tuple[str, ...]) -> Iterator[tuple[str, list[Part]]]:
     from ._demo_executor_aio import PARTS as EXECUTOR  # noqa: PLC0415
     from ._demo_generator_aio import PARTS as GENERATOR  # noqa: PLC0415
     from ._demo_heartbeat_aio import PARTS as HEARTBEAT  # noqa: PLC0415
+    from ._demo_metastore_aio import PARTS as METASTORE  # noqa: PLC0415
     from ._demo_serializer_aio import PARTS as SERIALIZER  # noqa: PLC0415
     from ._demo_thread_aio import PARTS as THREAD  # noqa: PLC0415
     from ._demo_threadpool_aio import PARTS as THREADPOOL  # noqa: PLC0415
@@ -161,6 +164,7 @@ def _chapters(loops: tuple[str, ...]) -> Iterator[tuple[str, list[Part]]]:
         AUTOWAIT,
         GENERATOR,
         HEARTBEAT,
+        METASTORE,
         SERIALIZER,
     )
     for_tasks = [part for parts in services for part in parts]

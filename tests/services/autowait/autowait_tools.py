@@ -12,6 +12,7 @@ import pytest
 
 from cup.services.autowait import aio, sync
 from cup.services.autowait._core_hub import HUB
+from cup.services.autowait._core_lease import leases
 
 LOOPS = {
     "asyncio": {"backend": "asyncio"},
@@ -85,8 +86,9 @@ def until(done, seconds=LONG):
 
 
 def watched():
-    """Say how many paths and processes are watched."""
-    return HUB.stats()
+    """Say how many paths and processes are watched, by all who listen."""
+    stats = [hub.stats() for hub in (HUB, *leases)]
+    return sum(paths for paths, _ in stats), sum(pids for _, pids in stats)
 
 
 def append(path, data):

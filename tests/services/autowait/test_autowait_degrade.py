@@ -25,6 +25,7 @@ from cup.services.autowait import (
     look,
     wait,
 )
+from cup.services.autowait._core_lease import leases
 
 NO_EVENTS = os.environ.get("CUP_TEST_NO_EVENTS") == "1"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="inotify")
@@ -38,7 +39,8 @@ def without_events(monkeypatch):
         raise _core_eyes.Unwatchable("switched off for a test")
 
     monkeypatch.setattr(_core_eyes, "open_eyes", refuse)
-    monkeypatch.setattr(hub.HUB, "_eyes", None)
+    for one in (hub.HUB, *leases):
+        monkeypatch.setattr(one, "eyes", None)
 
 
 @pytest.mark.usefixtures("without_events")
@@ -136,8 +138,8 @@ def test_no_thread_can_be_had(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "make_thread", NoThread)
     with pytest.raises(_core_eyes.Unwatchable, match="new thread|switched off"):
         fresh.watch_path(hub.Bell(None), os.fsencode(tmp_path), inotify.CREATE)
-    if fresh._eyes is not None:
-        fresh._eyes.abandon([])
+    if fresh.eyes is not None:
+        fresh.eyes.abandon([])
 
 
 @LINUX

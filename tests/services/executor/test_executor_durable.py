@@ -10,13 +10,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 import stored_jobs
+from executor_tools import wait_for
+
 from cup.errors import LogClosed, LogLocked
 from cup.services.executor import ExecutionService, JobStore, LogStore, MemoryStore
 from cup.services.serializer import MetaStore, read_state
 from cup.testing import CrashDisk
-from executor_tools import wait_for
 
 HOUR = 3600.0
 OPTIONS = {"preallocate": False, "segment_bytes": 1 << 16}

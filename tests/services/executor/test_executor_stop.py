@@ -326,7 +326,7 @@ def test_forks_while_timers_come_and_go():
         for thread in threads:
             thread.start()
         try:
-            for _ in range(8):
+            for _ in range(4):
                 in_child(lambda: executor.after(0.001, int).result(10))
         finally:
             stop.set()

@@ -58,6 +58,8 @@ class Port:
             self.dropped += 1
         else:
             self.queue.append((data, source))
+        if self.seat is not None:
+            self.seat.nudge(self.network.now())
 
 
 class Network(Program):
@@ -92,8 +94,6 @@ class Network(Program):
             port = self.ports.get(target)
             if port is not None:
                 port.put(data, source)
-                if port.seat is not None:
-                    port.seat.nudge(now)
         return self.flying[0][0] if self.flying else None
 
 

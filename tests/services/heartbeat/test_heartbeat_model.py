@@ -1,5 +1,8 @@
 """A service does what a list does that is looked through from end to end."""
 
+import random
+
+import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -107,6 +110,18 @@ class Model(RuleBasedStateMachine):
     def wait(self, seconds):
         self.clock.advance(seconds)
 
+    @rule(seconds=STEPS)
+    def wait_and_sweep(self, seconds):
+        self.clock.advance(seconds)
+        self.sweep()
+
+    @rule(seconds=STEPS, key=KEYS)
+    def all_but_one_beat(self, seconds, key):
+        self.clock.advance(seconds)
+        self.sweep()
+        for other in sorted({*self.alive} - {key}):
+            self.refresh(other)
+
     @rule(seconds=st.sampled_from([-1e5, 1e5]))
     def set_clock(self, seconds):
         self.clock.step_wall(seconds)
@@ -177,7 +192,7 @@ class Model(RuleBasedStateMachine):
 
 
 Model.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None
+    max_examples=80, stateful_step_count=40, deadline=None
 )
 TestModel = Model.TestCase
 
@@ -223,3 +238,45 @@ def test_who_flaps_gets_more_time():
             break
     assert kinds.count("flapping") == 2
     assert kinds.count("lost") == kinds.count("recovered") == 6
+
+
+def walk(seed, steps=400):
+    """Take steps at random, of which most let a little time pass, and look."""
+    rng = random.Random(seed)
+    model = Model()
+
+    def key():
+        return rng.choice("abcde")
+
+    def timeout():
+        return rng.choice([1.0, 2.0, 4.0, 8.0])
+
+    acts = [
+        (10, lambda: model.wait_and_sweep(rng.choice([0.25, 0.5, 1.0]))),
+        (8, lambda: model.refresh(key())),
+        (2, lambda: model.refresh_many([key(), key()])),
+        (2, lambda: model.refresh_with_object(key())),
+        (2, lambda: model.stamp(key())),
+        (2, lambda: model.register(key(), timeout())),
+        (3, lambda: model.set_timeout(key(), rng.choice([None, timeout()]))),
+        (1, lambda: model.adjust(timeout())),
+        (1, lambda: model.leave(key())),
+        (1, model.get_lost),
+        (1, model.cleanup),
+        (1, model.forgive),
+    ]
+    weights = [weight for weight, _ in acts]
+    for _, act in rng.choices(acts, weights, k=steps):
+        act()
+        model.same()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_walks(seed):
+    walk(seed)
+
+
+@pytest.mark.full
+def test_more_random_walks():
+    for seed in range(100, 140):
+        walk(seed)

@@ -6,7 +6,7 @@ changes: the last one that was acknowledged, or a later one that was begun.
 """
 
 import threading
-from reprlib import repr
+from reprlib import repr as brief
 
 from meta_tools import OPTIONS, PLACE, open_store
 
@@ -130,7 +130,7 @@ def survive(disk, notes, **options):
     with open_store(disk, **options) as store:
         found = dict(store.items())
         if found not in allowed:
-            raise Survival(repr(found), [*map(repr, allowed)])
+            raise Survival(brief(found), [*map(brief, allowed)])
         if store.unknown():
             raise Survival(store.unknown())
         first = store.next_id

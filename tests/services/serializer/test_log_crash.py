@@ -6,7 +6,7 @@ import itertools
 import pytest
 from log_crash_tools import OPTIONS, PLACE, Life, new_disk, survive_all
 
-from cup.services.serializer import Log
+from cup.services.serializer import Log, LogReader
 
 
 def test_every_crash_is_survived():
@@ -140,3 +140,23 @@ def test_crash_while_recovering_is_survived():
         later = again.crash_states(kinds=["kill", "lost", "mixed"])
         count += survive_all(itertools.islice(later, 1, None, 7), notes=state.notes)
     assert count >= 20
+
+
+def test_reader_sees_nothing_while_its_sync_is_under_way():
+    """Neither a reader of another process, nor the log itself."""
+    disk, acked, looks = new_disk(), [], []
+    log = Log.open(PLACE, disk=disk, **OPTIONS)
+
+    def look():
+        with LogReader.open(PLACE, disk=disk) as reader:
+            there = [record.id for record in reader.records()]
+        looks.append((there, [record.id for record in log.records()], [*acked]))
+
+    disk.inject("sync", path="*.seg*", times=None, before=look)
+    for size in (10, 900, 2000, 40, 1500, 3000):
+        acked.extend(log.append_many([bytes(size)] * 2))
+    disk.heal()
+    log.close()
+    assert len(looks) >= 6
+    for there, in_log, before in looks:
+        assert there == in_log == before

@@ -1,10 +1,10 @@
 """A process that changes a store is killed for real; what it was told is there."""
 
-import os
 import random
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,7 +101,7 @@ def live_and_die(place, rounds, seed):
         for name, n in kill_after(child, rng.randrange(1, 400)):
             acked[name] = max(n, acked.get(name, 0))
         check(place, acked)
-    size = sum(os.path.getsize(os.path.join(place, f)) for f in os.listdir(place))
+    size = sum(file.stat().st_size for file in Path(place).iterdir())
     assert size < 8 << 20
     return acked
 

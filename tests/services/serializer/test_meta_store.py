@@ -5,10 +5,12 @@ import os
 import pickle
 import threading
 
+import anyio
 import pytest
 from meta_tools import OPTIONS, PLACE, new_disk, open_store, quietly_close
 
 from cup.errors import (
+    CorruptRecord,
     ForkedProcess,
     InvalidType,
     InvalidValue,
@@ -33,6 +35,7 @@ from cup.services.serializer import (
     group,
     msgpack,
     read_state,
+    repair,
 )
 from cup.testing import available_colours
 
@@ -191,7 +194,7 @@ def test_adds_in_one_group_are_decided_in_order(disk):
             thread.join(20)
         won = [name for name in results if name is not None]
         assert (len(results), won) == (8, [store["k"]])
-        watched = [c for c in store.watch("k", start=store._core.floor, timeout=0)]
+        watched = [*store.watch("k", start=store._core.floor, timeout=0)]
         assert len(watched) == 2 * turn + 1  # those in vain are no changes
         results.clear()
         assert store.delete("k")
@@ -202,8 +205,6 @@ def test_adds_in_one_group_are_decided_in_order(disk):
 
 
 def test_threads_and_tasks_share_it(store):
-    import anyio
-
     async def main():
         async def work(n):
             for i in range(20):
@@ -387,9 +388,8 @@ def test_bad_keys_and_values_are_refused(store, disk):
             call()
     assert len(store) == 0
     store.close()
-    with open_store(disk, max_record=20) as small:
-        with pytest.raises(RecordTooLarge):
-            small.set("a", "x" * 20)
+    with open_store(disk, max_record=20) as small, pytest.raises(RecordTooLarge):
+        small.set("a", "x" * 20)
 
 
 def test_group_waits_for_others(disk):
@@ -417,7 +417,7 @@ def test_forked_child_is_refused(tmp_path):
                 for call in (
                     lambda: store.get("a"),
                     lambda: store.set("a", 2),
-                    lambda: store.compact(),
+                    store.compact,
                 ):
                     with pytest.raises(ForkedProcess):
                         call()
@@ -499,9 +499,6 @@ def test_compaction_that_fails_is_tried_again(disk, caplog):
 
 
 def test_damaged_checkpoint_is_an_error_and_the_one_before_is_there(disk):
-    from cup.errors import CorruptRecord
-    from cup.services.serializer import repair
-
     store = open_store(disk)
     for n in range(3):
         store.update({f"{n}-{i}": n for i in range(60)})
@@ -519,8 +516,6 @@ def test_damaged_checkpoint_is_an_error_and_the_one_before_is_there(disk):
 
 
 def test_lost_checkpoint_is_an_error(disk):
-    from cup.errors import CorruptRecord
-
     store = open_store(disk)
     for _ in range(3):
         store.update({str(i): "x" * 30 for i in range(80)})

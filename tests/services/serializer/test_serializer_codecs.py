@@ -5,7 +5,7 @@ import pickle
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from serializer_tools import PLACE, new_disk
 
 from cup.errors import InvalidType, InvalidValue, MissingExtra, UnsupportedFormat
@@ -29,10 +29,11 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
     ),
-    max_leaves=8,
+    max_leaves=4,
 )
 
 
+@settings(max_examples=10)
 @given(st.lists(json_values, max_size=5))
 def test_json_comes_back(values):
     disk = new_disk()

@@ -18,7 +18,7 @@ from cup.errors import (
     RecordTooLarge,
     WriteFailed,
 )
-from cup.services.serializer import BUFFERED, SYNC, Entry, Log, Mode, group
+from cup.services.serializer import BUFFERED, SYNC, Durability, Entry, Log, Mode, group
 from cup.testing import CallCancelled, available_colours
 
 
@@ -193,7 +193,8 @@ def test_buffered_records_become_durable_by_themselves(colour, disk):
     async def play():
         log = open_log(disk)
         async with stage(colour, log, "a") as (a,):
-            await a.call("append_many", [b"x", b"y"], durability=BUFFERED)
+            soon = Durability(waits=False, max_delay=0.02)
+            await a.call("append_many", [b"x", b"y"], durability=soon)
             await colour.until(lambda: log.durable_id == 2)
         close_quietly(log)
 
@@ -335,6 +336,18 @@ def test_purge_keeps_what_is_asked_for_and_the_ids(colour, disk):
         close_quietly(log)
 
     colour.run(play)
+
+
+def test_purge_that_is_not_confirmed_poisons(disk):
+    log = open_log(disk, segment_bytes=300)
+    for _ in range(9):
+        log.append(bytes(100))
+    disk.inject("sync_dir", error=errno.EIO)
+    with pytest.raises(LogPoisoned):
+        log.purge(9)
+    with pytest.raises(LogPoisoned):
+        log.purge(9)  # else the next hole could be durable, and this one not
+    log.close()
 
 
 def test_ids_can_be_skipped_and_not_repeated(colour, disk):

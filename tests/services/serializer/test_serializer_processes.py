@@ -150,9 +150,11 @@ def test_forked_child_does_not_hold_the_lock_of_its_parent(tmp_path):
 
 def test_log_is_closed_at_the_end_of_the_interpreter(tmp_path):
     code = (
-        "import sys; from cup.services.serializer import *; "
-        "log = Log.open(sys.argv[1]); log.append(b'x', durability=BUFFERED); "
-        "log.submit(b'y')"
+        "import sys; from cup.services.serializer import *\n"
+        "def f():\n"
+        "    log = Log.open(sys.argv[1]); log.append(b'x', durability=BUFFERED)\n"
+        "    log.submit(b'y')\n"
+        "f()  # and nobody has the log any more"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=50)
     with LogReader.open(tmp_path) as reader:

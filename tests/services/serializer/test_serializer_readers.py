@@ -173,17 +173,24 @@ def test_reading_starts_and_stops_where_it_is_told(tmp_path):
             log.records("1")
 
 
-def test_index_leads_near_the_record(tmp_path):
-    with Log.open(tmp_path, segment_bytes=4 << 20, preallocate=False) as log:
-        for number in range(9):
-            log.append_many([bytes([number]) * 50_000] * 10)
-        log.append_many([bytes(50_000)] * 10)
-        first = min(path.name for path in tmp_path.glob("*.seg"))
+@pytest.mark.parametrize("number", [75, 95])
+@pytest.mark.parametrize("closed", [True, False])
+def test_index_leads_near_the_record(tmp_path, number, closed):
+    """In a segment that is sealed, in the last one, and while it is written."""
     reads = []
     disk = CountingDisk(reads)
-    with LogReader.open(tmp_path, disk=disk) as reader:
-        assert next(reader.records(75)).id == 75
-    assert sum(size for path, size in reads if path.endswith(first)) < 1 << 20
+    log = Log.open(tmp_path, segment_bytes=4 << 20, preallocate=False, disk=disk)
+    for _ in range(10):
+        log.append_many([bytes(50_000)] * 10)
+    log.append_many([bytes(50_000)] * 40)
+    reader = log
+    if closed:
+        log.close()
+        reader = LogReader.open(tmp_path, disk=disk)
+    reads.clear()
+    assert next(reader.records(number)).id == number
+    assert sum(size for path, size in reads) < 2 << 20
+    reader.close()
 
 
 class CountingDisk:

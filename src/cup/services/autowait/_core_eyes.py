@@ -71,8 +71,12 @@ class Eyes(Protocol):
         """End the watch of a process."""
         ...
 
-    def see(self) -> tuple[list[Record], list[int]]:
-        """Sleep until something happens: events of paths, keys of ended processes."""
+    def see(self, seconds: float | None) -> tuple[list[Record], list[int]]:
+        """Sleep until something happens: events of paths, keys of ended processes.
+
+        Args:
+            seconds: How long at most; None is for ever.
+        """
         ...
 
     def wake(self) -> None:
@@ -128,19 +132,21 @@ if sys.platform == "linux":
             self._poll.unregister(key)
             os.close(key)
 
-        def see(self) -> tuple[list[Record], list[int]]:
+        def see(self, seconds: float | None) -> tuple[list[Record], list[int]]:
             """Sleep until something happens."""
             events: list[Record] = []
             ended: list[int] = []
-            for fd, _ in self._poll.poll():
+            for fd, _ in self._poll.poll(seconds):
                 if fd == self._queue:
                     events.extend(inotify.read(fd))
-                elif fd != self._bell:
+                elif fd == self._bell:
+                    os.eventfd_read(fd)
+                else:
                     ended.append(fd)
             return events, ended
 
         def wake(self) -> None:
-            """End the sleep of `see`, for good."""
+            """End the sleep of `see`."""
             os.eventfd_write(self._bell, 1)
 
         def abandon(self, processes: list[int]) -> None:

@@ -105,7 +105,11 @@ class Sub:
 
 
 class Hub:
-    """Knows who listens to what. All methods are thread-safe."""
+    """Knows who listens to what. All methods are thread-safe.
+
+    Attributes:
+        eyes: What it listens with; None before there is something to listen to.
+    """
 
     def __init__(self) -> None:
         self._renew()
@@ -113,7 +117,7 @@ class Hub:
     def _renew(self) -> None:
         self._generation = fork.generation()
         self._mutex = allocate_lock()
-        self._eyes: Eyes | None = None
+        self.eyes: Eyes | None = None
         self._thread: threading.Thread | None = None
         self._ended = False
         self._subs: dict[int, dict[Sub, None]] = {}
@@ -121,30 +125,31 @@ class Hub:
         self._processes: dict[int, tuple[int, dict[Sub, None]]] = {}  # key -> process
         self._left: deque[Sub] = deque()
 
-    def _check_fork(self) -> None:
+    def check_fork(self) -> None:
+        """Start anew in a forked child."""
         if self._generation == fork.generation():
             return
 
         with fork.renewal:
             if self._generation != fork.generation():
-                eyes, keys = self._eyes, [*self._processes]
+                eyes, keys = self.eyes, [*self._processes]
                 self._renew()
                 if eyes is not None:
                     eyes.abandon(keys)
 
     def enter_child(self) -> None:
         """Give the parent's descriptors back, in a forked child."""
-        self._check_fork()
+        self.check_fork()
 
     @property
     def generation(self) -> int:
         """The process whose waits it knows."""
-        self._check_fork()
+        self.check_fork()
         return self._generation
 
     def stats(self) -> tuple[int, int]:
         """Return how many paths and how many processes are watched."""
-        self._check_fork()
+        self.check_fork()
         return len(self._subs), len(self._processes)
 
     # -- listening -----------------------------------------------------------------
@@ -172,10 +177,10 @@ class Hub:
             NotADirectoryError: If a part of it is no directory.
         """
         sub = Sub(bell, mask, matches)
-        self._check_fork()
+        self.check_fork()
         try:
             with self._mutex:
-                eyes = self._open()
+                eyes = self.open()
                 key = eyes.add_path(path, mask)
                 if known is not None and known.key == key:
                     return known
@@ -197,10 +202,10 @@ class Hub:
             ProcessLookupError: If there is none.
         """
         sub = Sub(bell, 0, None)
-        self._check_fork()
+        self.check_fork()
         try:
             with self._mutex:
-                eyes = self._open()
+                eyes = self.open()
                 key = self._pids.get(pid)
                 if key is None:
                     key = eyes.add_process(pid)
@@ -221,7 +226,7 @@ class Hub:
 
         Whoever holds the mutex does it for who cannot have it.
         """
-        self._check_fork()
+        self.check_fork()
         self._left.extend(subs)
         self._settle()
 
@@ -231,7 +236,7 @@ class Hub:
                 self._drop_left()
 
     def _drop_left(self) -> None:
-        eyes = self._eyes
+        eyes = self.eyes
         while self._left:
             sub = self._left.popleft()
             key, sub.key = sub.key, None
@@ -264,15 +269,15 @@ class Hub:
 
     # -- the thread ----------------------------------------------------------------
 
-    def _open(self) -> Eyes:
+    def open(self) -> Eyes:
         """Return the open eyes, and see to it that the thread runs."""
         if self._ended:
             raise Unwatchable("the interpreter is about to exit")
 
-        if self._eyes is None:
-            self._eyes = _core_eyes.open_eyes()
+        if self.eyes is None:
+            self.eyes = _core_eyes.open_eyes()
         if self._thread is None:
-            eyes = self._eyes
+            eyes = self.eyes
             thread = make_thread(
                 lambda: self._listen(eyes), name="cup-autowait", daemon=False
             )
@@ -282,21 +287,25 @@ class Hub:
                 raise Unwatchable(f"no thread to listen: {error}") from None
             self._thread = thread
             lifecycle.at_exit(lifecycle.Stage.TIMERS, self)
-        return self._eyes
+        return self.eyes
 
     def _listen(self, eyes: Eyes) -> None:
         while not self._ended:
-            events, ended = eyes.see()
-            rung: set[Bell] = set()
-            with self._mutex:
-                for event in events:
-                    self._hear(event, rung)
-                for key in ended:
-                    self._hear_end(key, eyes, rung)
-                self._drop_left()
-            for bell in rung:
-                bell.ring()
-            self._settle()
+            self.listen_once(eyes, None)
+
+    def listen_once(self, eyes: Eyes, seconds: float | None) -> None:
+        """Sleep until something happens, and wake whose business it is."""
+        events, ended = eyes.see(seconds)
+        rung: set[Bell] = set()
+        with self._mutex:
+            for event in events:
+                self._hear(event, rung)
+            for key in ended:
+                self._hear_end(key, eyes, rung)
+            self._drop_left()
+        for bell in rung:
+            bell.ring()
+        self._settle()
 
     def _hear(self, event: Record, rung: set[Bell]) -> None:
         key, mask, name = event
@@ -329,10 +338,10 @@ class Hub:
 
     def end_at_exit(self) -> None:
         """End the thread; waits that go on are told to poll."""
-        self._check_fork()
+        self.check_fork()
         with self._mutex:
             self._ended = True
-            eyes, thread = self._eyes, self._thread
+            eyes, thread = self.eyes, self._thread
             bells = {sub.bell for subs in self._subs.values() for sub in subs}
             for _, listeners in self._processes.values():
                 bells.update(sub.bell for sub in listeners)

@@ -91,12 +91,14 @@ if sys.platform != "linux" and sys.platform != "win32":
             except OSError:
                 pass  # it has ended, and its watch with it
 
-        def see(self) -> tuple[list[Record], list[int]]:
+        def see(self, seconds: float | None) -> tuple[list[Record], list[int]]:
             """Sleep until something happens."""
             events: list[Record] = []
             ended: list[int] = []
-            for event in self._queue.control(None, _MANY):
-                if event.filter == select.KQ_FILTER_PROC:
+            for event in self._queue.control(None, _MANY, seconds):
+                if event.ident == self._hear:
+                    os.read(self._hear, _MANY)
+                elif event.filter == select.KQ_FILTER_PROC:
                     ended.append(event.ident)
                 elif event.filter == select.KQ_FILTER_VNODE:
                     events.append(Record(event.ident, _as_mask(event.fflags), b""))

@@ -16,6 +16,7 @@ from cup.errors import ConditionTimeout, InvalidType
 from . import _core_seed as seed
 from ._core import Engine, Rest
 from ._core_hub import Bell
+from ._core_lease import HERE, borrow, give_back
 from ._core_watch import Watch
 from .conditions import PortFree, PortOpen, ProcessGone, ProcessRunning
 from .files import RegexInFile
@@ -23,6 +24,8 @@ from .files import RegexInFile
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
+
+    from cup._core.park import Parker
 
     from .api import Condition, Report
 
@@ -83,17 +86,14 @@ def _wait(
 ) -> T:
     timeout = check_timeout(timeout)
     safety = check_timeout(safety, "safety")
-    waiter = ThreadWaiter()
-    bell = Bell(waiter)
-    engine = _engine(condition, bell, timeout, safety, terse=terse)
     target = interrupt.current()
     if target is None:
-        return _run(engine, bell, waiter, name)
+        return _run(condition, timeout, safety, name, terse=terse)
 
     # Only the sleep is a point of interruption: what is listened to has to be let go.
     target.mask()
     try:
-        value = _run(engine, bell, waiter, name)
+        value = _run(condition, timeout, safety, name, terse=terse)
     except BaseException:
         target.unmask_quietly()
         raise
@@ -101,9 +101,39 @@ def _wait(
     return value
 
 
+def _run(
+    condition: Condition[T],
+    timeout: float | None,
+    safety: float | None,
+    name: str,
+    *,
+    terse: bool,
+) -> T:
+    """Listen in this thread, or have the helper thread listen."""
+    lease = borrow()
+    if lease is None:
+        waiter = ThreadWaiter()
+        bell = Bell(waiter)
+        watch = Watch(bell, most=safety)
+        parker: Parker = waiter.parker
+    else:
+        bell = Bell(HERE)
+        watch = Watch(bell, lease, safety)
+        parker = lease
+    try:
+        engine = _engine(condition, watch, timeout, safety, terse=terse)
+        try:
+            return _loop(engine, bell, parker, name)
+        finally:
+            engine.close()
+    finally:
+        if lease is not None:
+            give_back(lease)
+
+
 def _engine(
     condition: Condition[T],
-    bell: Bell,
+    watch: Watch,
     timeout: float | None,
     safety: float | None,
     *,
@@ -111,7 +141,7 @@ def _engine(
 ) -> Engine[T]:
     engine = Engine(
         condition,
-        Watch(bell, most=safety),
+        watch,
         timeout=timeout,
         safety=safety,
         now=monotonic(),
@@ -125,14 +155,7 @@ def _engine(
     return engine
 
 
-def _run(engine: Engine[T], bell: Bell, waiter: ThreadWaiter, name: str) -> T:
-    try:
-        return _loop(engine, bell, waiter, name)
-    finally:
-        engine.close()
-
-
-def _loop(engine: Engine[T], bell: Bell, waiter: ThreadWaiter, name: str) -> T:
+def _loop(engine: Engine[T], bell: Bell, parker: Parker, name: str) -> T:
     told = False
     while True:
         rung, bell.rung = bell.rung, False
@@ -145,13 +168,13 @@ def _loop(engine: Engine[T], bell: Bell, waiter: ThreadWaiter, name: str) -> T:
                 f"cup.services.autowait.{name}", f"cup.services.autowait.aio.{name}"
             )
             told = True
-        _sleep(bell, waiter, step.until)
+        _sleep(bell, parker, step.until)
 
 
-def _sleep(bell: Bell, waiter: ThreadWaiter, until: float | None) -> None:
+def _sleep(bell: Bell, parker: Parker, until: float | None) -> None:
     while True:
         # An interrupt comes in here, so it parks though there is nothing to wait for.
-        park(waiter.parker, monotonic() if bell.is_rung() else until)
+        park(parker, monotonic() if bell.is_rung() else until)
         if bell.is_rung() or (until is not None and monotonic() >= until):
             return
 
@@ -175,8 +198,7 @@ def look(condition: Condition[object]) -> Report:
     Raises:
         OSError: If it cannot be looked at.
     """
-    bell = Bell(ThreadWaiter())
-    engine = _engine(condition, bell, None, None)
+    engine = _engine(condition, Watch(Bell(ThreadWaiter())), None, None)
     try:
         return engine.look(monotonic())
     finally:

@@ -33,7 +33,7 @@ from ._core_stored import function_at, read_entry
 from ._core_stored_job import StoredJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from ._core_handle import Handle
     from ._core_stored import Entry
@@ -229,7 +229,7 @@ class Ledger(Program):
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
+def collector_paused() -> Generator[None, None, None]:
     """Make many objects that all stay, without looking for garbage among them.
 
     The collector would go through all of them again and again: that was two thirds of

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -123,8 +123,8 @@ def _chosen(options: JobOptions) -> dict[str, Any]:
     for name, default in _DEFAULTS.items():
         value = getattr(options, name)
         if value != default:
-            plain = is_dataclass(value) and not isinstance(value, type)
-            chosen[name] = asdict(value) if plain else value
+            nested = isinstance(value, CatchUp | Jitter)
+            chosen[name] = asdict(value) if nested else value
     return chosen
 
 

@@ -64,7 +64,9 @@ class ExecutorView(Face):
 
         Never early. The seconds are those of the monotonic clock: setting the wall
         clock does not move them, and on Linux they stand still while the machine
-        sleeps. Due jobs run on workers of their own.
+        sleeps. Due jobs run on workers of their own. A thread that computes in Python
+        makes them late by the switch interval of the interpreter (5 ms), as it does
+        with everything else; see `sys.setswitchinterval`.
 
         Args:
             delay: Seconds; zero or less means now.
@@ -91,7 +93,8 @@ class ExecutorView(Face):
         """Run a call at a time of day.
 
         It follows the wall clock: when that is set, or the machine has slept, the job
-        runs as soon as the clock shows the time or a later one.
+        runs when the clock shows the time or a later one; that is noticed within half
+        a minute.
 
         Args:
             when: A datetime (a naive one is local time), or seconds since the epoch; a
@@ -143,7 +146,8 @@ class ExecutorView(Face):
         """Run a call by the calendar.
 
         Up to three hours by which the wall clock is set are made up for, or waited
-        for, as Debian's cron does; a clock that is set further is believed.
+        for, as Debian's cron does; a clock that is set further is believed. That it was
+        set, or that the machine has slept, is noticed within half a minute.
 
         Args:
             cron: A `Cron`, with its zone, or an expression, which means UTC.

@@ -71,18 +71,8 @@ class Table:
     def expired(self, floor: float) -> Iterator[tuple[str, Pulse]]:
         """Give who beat at `floor` or before; whoever takes it takes it out."""
         pulses = self.pulses
-        while pulses:
-            key = next(iter(pulses))
-            pulse = pulses[key]
-            if pulse.astray:
-                # It stamped itself: its place in the order tells nothing.
-                pulse.astray = False
-                pulses.move_to_end(key)
-                heapq.heappush(self.strays, (pulse.stamp, key))
-            elif pulse.stamp <= floor:
-                yield key, pulse
-            else:
-                break
+        while (first := self._first()) is not None and first[1].stamp <= floor:
+            yield first
 
         while self.strays and self.strays[0][0] <= floor:
             _, key = heapq.heappop(self.strays)
@@ -92,11 +82,27 @@ class Table:
 
     def oldest(self) -> float:
         """Return the stamp of who may be lost next; infinity if none can be."""
-        if not self.pulses:
+        first = self._first()
+        if first is None:
             return inf
 
-        first = self.pulses[next(iter(self.pulses))].stamp
-        return min(first, self.strays[0][0]) if self.strays else first
+        stamp = first[1].stamp
+        return min(stamp, self.strays[0][0]) if self.strays else stamp
+
+    def _first(self) -> tuple[str, Pulse] | None:
+        """Return who beat longest ago, but for those whose place is wrong."""
+        pulses = self.pulses
+        while pulses:
+            key = next(iter(pulses))
+            pulse = pulses[key]
+            if not pulse.astray:
+                return key, pulse
+
+            # It stamped itself: its place in the order tells nothing.
+            pulse.astray = False
+            self.put_astray(key, pulse)
+            pulses.move_to_end(key)
+        return None
 
     def late(self, floor: float) -> Iterator[tuple[str, float]]:
         """Give who beat at `floor` or before, with the time; stamps may be astray."""
@@ -104,6 +110,11 @@ class Table:
             if pulse.stamp > floor:
                 return
             yield key, pulse.stamp
+
+    def put_astray(self, key: str, pulse: Pulse) -> None:
+        """Put a device in whose last beat is older than its place at the end."""
+        self.pulses[key] = pulse
+        heapq.heappush(self.strays, (pulse.stamp, key))
 
     def put_first(self, key: str, pulse: Pulse) -> None:
         """Put a device back that was taken out as expired."""
@@ -170,9 +181,7 @@ class Tables:
         else:
             self._special[key] = after
         if after is not before and key in before.pulses:
-            pulse = before.pulses.pop(key)
-            after.pulses[key] = pulse
-            pulse.astray = True
+            after.put_astray(key, before.pulses.pop(key))
 
     def _table_for(self, timeout: float) -> Table:
         if timeout not in self._others and len(self._others) >= _EXACT:

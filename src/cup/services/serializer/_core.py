@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import allocate_lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cup._core import fork, lifecycle
 from cup.errors import (
@@ -26,9 +26,10 @@ from ._core_cursor import Cursor
 from ._core_folder import Mark, make_folder
 from ._core_format import HEADER_SIZE, Piece
 from ._core_lock import WriterLock
+from ._core_rapid import maker_of
 from ._core_recovery import check_empty, recover
 from ._core_segment import Unconfirmed
-from ._core_settings import check_id, check_kind, to_bytes
+from ._core_settings import check_id, check_kind, is_a, to_bytes
 from ._core_tide import Tide
 from ._core_writer import Writer
 from .api import Checkpoint, LogStats, Mode, PurgeReport
@@ -43,7 +44,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LogCore"]
 
-_new = tuple.__new__  # half the price of a call of the class
+_new: Final = maker_of(Piece)
+
+
+_open_logs: set[LogCore] = set()
+"""Logs that nobody has closed: they live on, and are closed at exit."""
 
 
 class LogCore:
@@ -97,6 +102,7 @@ class LogCore:
             self._lock.close()
             raise
         lifecycle.at_exit(lifecycle.Stage.LOGS, self)
+        _open_logs.add(self)
 
     def _open(self, codec: str) -> None:
         settings, disk = self.settings, self.settings.disk
@@ -301,7 +307,7 @@ class LogCore:
             length = disk.size(oldest.path)
             disk.unlink(oldest.path)
             writer.places = writer.places[1:]
-            disk.sync_dir(self.folder)  # a hole must be impossible
+            writer.sync_folder()  # a hole must be impossible
             segments += 1
             records += following.first_id - oldest.first_id
             size += length
@@ -343,7 +349,7 @@ class LogCore:
     def checkpoint(self, state: bytes, at_id: int | None) -> Checkpoint:
         """Store a state that stands for all records before an id."""
         self.check_process()
-        if not isinstance(state, bytes | bytearray | memoryview):
+        if not is_a(state, bytes, bytearray, memoryview):
             raise InvalidType(f"a state is bytes, not {type(state).__name__}")
         number = self.durable if at_id is None else check_id("at_id", at_id, 1)
         if number > self.durable:
@@ -372,6 +378,7 @@ class LogCore:
 
     def close(self) -> None:
         """Make durable what was appended, and let others write to the log."""
+        _open_logs.discard(self)
         if self._generation != fork.generation():
             return  # all of it is the parent's
 

@@ -21,6 +21,8 @@ from ._core_walk import Tail, Walk, judge
 if TYPE_CHECKING:
     from cup._core.disk import Disk
 
+    from ._core_folder import Place
+
 __all__ = ["Extent"]
 
 
@@ -31,13 +33,14 @@ class Extent:
         live: Whether somebody wrote to it when it was last asked.
     """
 
-    __slots__ = ("_disk", "_folder", "_mark", "_max_record", "live")
+    __slots__ = ("_disk", "_folder", "_known", "_mark", "_max_record", "live")
 
     def __init__(self, disk: Disk, folder: str, max_record: int) -> None:
         self._disk = disk
         self._folder = folder
         self._mark = Mark(disk, folder)
         self._max_record = max_record
+        self._known: tuple[tuple[Place, int, int], int] | None = None
         self.live: bool = False
 
     def glance(self) -> int:
@@ -55,8 +58,8 @@ class Extent:
         if self.live:
             return self._mark.read()
 
-        end = self._walk_to_end()
         durable = self._mark.read()
+        end = self._end_of_last(durable)
         self.live = is_written(self._disk, self._folder)
         if self.live:  # since a moment ago: what was read may be of now
             return durable
@@ -70,12 +73,19 @@ class Extent:
             )
         return end
 
-    def _walk_to_end(self) -> int:
+    def _end_of_last(self, durable: int) -> int:
+        """Walk to the end of the last segment, unless it is as it was."""
         places = list_places(self._disk, self._folder)
         if not places:
             return 1
 
         place = places[-1]
+        state = place, self._disk.size(place.path), durable
+        if self._known is None or self._known[0] != state:
+            self._known = state, self._walk_to_end(place)
+        return self._known[1]
+
+    def _walk_to_end(self, place: Place) -> int:
         file = self._disk.open(place.path)
         try:
             header = read_header(file, place)

@@ -83,14 +83,11 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from cup.errors import UnsupportedFormat
 
 from ._core_checksum import Checksum, by_number
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = [
     "CONTROL",
@@ -241,7 +238,7 @@ class SegmentHeader:
 
 
 def frames_of(
-    pieces: Iterable[Piece],
+    pieces: list[Piece],
     first: int,
     group: int,
     salt: int,
@@ -263,15 +260,14 @@ def frames_of(
     append = parts.append
     pack = _CHECKED.pack
     flags = MORE if atomic else 0
-    number = first
+    number, last = first, first + len(pieces) - 1
     for payload, check, kind, mode in pieces:
+        if number == last:
+            flags = 0
         body = pack(check, len(payload), number, number - group, kind, mode, flags)
         append(MAGIC + crc(body, salt).to_bytes(4, "little") + body)
         append(payload)
         number += 1
-    if atomic and parts:
-        body = pack(check, len(payload), number - 1, number - 1 - group, kind, mode, 0)
-        parts[-2] = MAGIC + crc(body, salt).to_bytes(4, "little") + body
     return parts
 
 

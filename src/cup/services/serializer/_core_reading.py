@@ -47,7 +47,8 @@ Decoder: TypeAlias = "Callable[[list[Record[bytes]]], list[Record[T]]]"
 def decoder_of(codec: Codec[T]) -> Decoder[T]:
     """Return what makes values of records' payloads."""
     if isinstance(codec, BytesCodec):
-        return _as_they_are
+        # It leaves bytes as they are: T is bytes.
+        return cast("Decoder[T]", _as_they_are)
     decode = codec.decode
 
     def decode_all(records: list[Record[bytes]]) -> list[Record[T]]:
@@ -59,9 +60,8 @@ def decoder_of(codec: Codec[T]) -> Decoder[T]:
     return decode_all
 
 
-def _as_they_are(records: list[Record[bytes]]) -> list[Record[T]]:
-    # The codec for bytes decodes bytes: T is bytes.
-    return cast("list[Record[T]]", records)
+def _as_they_are(records: list[Record[bytes]]) -> list[Record[bytes]]:
+    return records
 
 
 class Source(Protocol):

@@ -22,6 +22,7 @@ from ._core_settings import (
     check_id,
     check_kind,
     folder_of,
+    is_a,
     to_bytes,
 )
 from ._core_skipping import Skipping
@@ -91,7 +92,7 @@ class SeedCore:
     def __init__(
         self, directory: Folder, *, skip: bool, size: int, seconds: float
     ) -> None:
-        if not isinstance(size, int):
+        if not is_a(size, int):
             raise InvalidType(f"max_logfile_size={size!r}: it is an int")
         check_timeout(seconds, "persist_after_sec")
         self.folder: str = folder_of(directory)
@@ -199,7 +200,7 @@ class SeedCore:
 
     def read(self, count: int) -> list[LogRecord]:
         """Return so many records at most, the next ones."""
-        if not isinstance(count, int):
+        if not is_a(count, int):
             raise InvalidType(f"record_num={count!r}: it is an int")
         place = self._place
         if place is None:

@@ -33,6 +33,7 @@ __all__ = [
     "check_id",
     "check_kind",
     "folder_of",
+    "is_a",
     "to_bytes",
 ]
 
@@ -98,7 +99,7 @@ class Settings:
             raise InvalidValue(f"on_torn={on_torn!r}: use 'cut' or 'error'")
         _check_count("segment_bytes", segment_bytes, _SMALLEST, 1 << 32)
         _check_count("max_record", max_record, 0, LARGEST)
-        if not isinstance(durability, Durability):
+        if not is_a(durability, Durability):
             raise InvalidType(
                 f"durability={durability!r}: use SYNC, BUFFERED or group(seconds)"
             )
@@ -115,8 +116,13 @@ class Settings:
         )
 
 
+def is_a(value: object, *kinds: type) -> bool:
+    """Tell whether a value is of one of some types, whatever it is declared as."""
+    return isinstance(value, kinds)
+
+
 def _check_count(name: str, value: int, least: int, most: int) -> None:
-    if not isinstance(value, int):
+    if not is_a(value, int):
         raise InvalidType(f"{name}={value!r}: it is a number of bytes, an int")
     if not least <= value <= most:
         raise InvalidValue(f"{name}={value}: give {least} to {most} bytes")
@@ -136,7 +142,7 @@ def check_id(name: str, value: int, least: int = 0) -> int:
         InvalidType: If it is no int.
         InvalidValue: If it is out of range.
     """
-    if not isinstance(value, int):
+    if not is_a(value, int):
         raise InvalidType(f"{name}={value!r}: ids are ints")
     if not least <= value <= _LAST_ID:
         raise InvalidValue(f"{name}={value}: give {least} to {_LAST_ID}")
@@ -151,7 +157,7 @@ def check_kind(kind: int, mode: int) -> None:
         InvalidValue: If one is out of range.
     """
     for name, value in (("type", kind), ("mode", mode)):
-        if not isinstance(value, int):
+        if not is_a(value, int):
             raise InvalidType(f"{name}={value!r}: it is an int")
     if not 0 <= kind <= _TYPES:
         raise InvalidValue(f"type={kind}: give 0 to {_TYPES}")
@@ -166,8 +172,10 @@ def to_bytes(payload: object, most: int) -> bytes:
         InvalidType: If it is nothing like bytes.
         RecordTooLarge: If it has more than `most` bytes.
     """
-    if isinstance(payload, bytearray | memoryview):
+    if isinstance(payload, bytearray):
         payload = bytes(payload)
+    elif isinstance(payload, memoryview):
+        payload = payload.tobytes()
     if not isinstance(payload, bytes):
         raise InvalidType(
             f"a payload is bytes, not {type(payload).__name__}; "

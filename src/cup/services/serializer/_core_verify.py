@@ -129,7 +129,8 @@ def _check_mark(disk: Disk, folder: str, durable: int) -> list[Finding]:
 
 def _check_checkpoints(disk: Disk, folder: str) -> tuple[int, list[Finding]]:
     """Return how many checkpoints are good, and the others."""
-    good, findings = 0, []
+    good = 0
+    findings: list[Finding] = []
     for at_id, path in list_checkpoints(disk, folder):
         if read_checkpoint(disk, path, at_id) is not None:
             good += 1

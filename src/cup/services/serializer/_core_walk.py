@@ -29,6 +29,7 @@ from ._core_format import (
     SEAL,
     SKIP,
 )
+from ._core_rapid import maker_of
 from .api import Record
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ CHUNK: Final = 1 << 18
 """Bytes that are read at once: few enough to stay in a processor's cache."""
 
 _NO_STATE: Final = -1  # unlike all flags
-_new = tuple.__new__  # half the price of a call of the class
+_new: Final = maker_of(Record[bytes])
 
 
 class Walk:

@@ -174,6 +174,17 @@ class Writer:
         self._unsynced = new.end
         old.close()
 
+    def sync_folder(self) -> None:
+        """Make durable which segments there are.
+
+        Raises:
+            Unconfirmed: If that failed.
+        """
+        try:
+            self._disk.sync_dir(self._folder)
+        except OSError as error:
+            raise Unconfirmed(error) from error
+
     def _sync(self) -> None:
         start = perf_counter()
         self.segment.sync()

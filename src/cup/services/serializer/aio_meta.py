@@ -52,6 +52,9 @@ __all__ = ["AsyncMetaStore"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+# Those of a store that is opened: the class itself has none yet.
+NewK = TypeVar("NewK")
+NewV = TypeVar("NewV")
 
 
 class AsyncMetaStore(MetaReadable[K, V]):
@@ -84,11 +87,11 @@ class AsyncMetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
-        value: Codec[V],
+        value: Codec[NewV],
         schema: int = ...,
-        migrate: Callable[[StoredEntry], tuple[str, V] | None] | None = ...,
+        migrate: Callable[[StoredEntry], tuple[str, NewV] | None] | None = ...,
         **options: Unpack[MetaOptions],
-    ) -> AsyncMetaStore[str, V]: ...
+    ) -> AsyncMetaStore[str, NewV]: ...
 
     @overload
     @classmethod
@@ -96,11 +99,11 @@ class AsyncMetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
-        key: Codec[K],
+        key: Codec[NewK],
         schema: int = ...,
-        migrate: Callable[[StoredEntry], tuple[K, JsonValue] | None] | None = ...,
+        migrate: Callable[[StoredEntry], tuple[NewK, JsonValue] | None] | None = ...,
         **options: Unpack[MetaOptions],
-    ) -> AsyncMetaStore[K, JsonValue]: ...
+    ) -> AsyncMetaStore[NewK, JsonValue]: ...
 
     @overload
     @classmethod
@@ -108,12 +111,12 @@ class AsyncMetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
-        key: Codec[K],
-        value: Codec[V],
+        key: Codec[NewK],
+        value: Codec[NewV],
         schema: int = ...,
-        migrate: Callable[[StoredEntry], tuple[K, V] | None] | None = ...,
+        migrate: Callable[[StoredEntry], tuple[NewK, NewV] | None] | None = ...,
         **options: Unpack[MetaOptions],
-    ) -> AsyncMetaStore[K, V]: ...
+    ) -> AsyncMetaStore[NewK, NewV]: ...
 
     @classmethod
     async def open(

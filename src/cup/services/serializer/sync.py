@@ -58,7 +58,8 @@ class Log(Upkeep[T]):
     that a crash has torn is cut off when the log is opened; damage anywhere else is an
     error. One log at a time writes to a directory; any number of processes read it.
 
-    All methods are thread-safe. A forked child cannot use the log of its parent.
+    All methods are thread-safe. A forked child cannot use the log of its parent. A log
+    that is not closed is closed when the interpreter ends.
     """
 
     __slots__ = ()

@@ -41,6 +41,9 @@ __all__ = ["MetaStore"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+# Those of a store that is opened: the class itself has none yet.
+NewK = TypeVar("NewK")
+NewV = TypeVar("NewV")
 
 
 class MetaStore(MetaReadable[K, V]):
@@ -75,11 +78,11 @@ class MetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
-        value: Codec[V],
+        value: Codec[NewV],
         schema: int = ...,
-        migrate: Callable[[StoredEntry], tuple[str, V] | None] | None = ...,
+        migrate: Callable[[StoredEntry], tuple[str, NewV] | None] | None = ...,
         **options: Unpack[MetaOptions],
-    ) -> MetaStore[str, V]: ...
+    ) -> MetaStore[str, NewV]: ...
 
     @overload
     @classmethod
@@ -87,11 +90,11 @@ class MetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
-        key: Codec[K],
+        key: Codec[NewK],
         schema: int = ...,
-        migrate: Callable[[StoredEntry], tuple[K, JsonValue] | None] | None = ...,
+        migrate: Callable[[StoredEntry], tuple[NewK, JsonValue] | None] | None = ...,
         **options: Unpack[MetaOptions],
-    ) -> MetaStore[K, JsonValue]: ...
+    ) -> MetaStore[NewK, JsonValue]: ...
 
     @overload
     @classmethod
@@ -99,12 +102,12 @@ class MetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
-        key: Codec[K],
-        value: Codec[V],
+        key: Codec[NewK],
+        value: Codec[NewV],
         schema: int = ...,
-        migrate: Callable[[StoredEntry], tuple[K, V] | None] | None = ...,
+        migrate: Callable[[StoredEntry], tuple[NewK, NewV] | None] | None = ...,
         **options: Unpack[MetaOptions],
-    ) -> MetaStore[K, V]: ...
+    ) -> MetaStore[NewK, NewV]: ...
 
     @classmethod
     def open(
