@@ -34,6 +34,7 @@ from cup.services.serializer.api import (
     ReaderAPI,
     TicketAPI,
 )
+from cup.services.serializer.api_meta import AsyncMetaStoreAPI, MetaStoreAPI
 from cup.services.threadpool.api import AsyncThreadPoolAPI, ThreadPoolAPI
 from cup.thread.api import AsyncRWLockAPI, RWLockAPI
 
@@ -47,6 +48,7 @@ __all__ = [
     "AsyncHeartbeatAPI",
     "AsyncIDGenerator",
     "AsyncLogAPI",
+    "AsyncMetaStoreAPI",
     "AsyncMonitorAPI",
     "AsyncRWLockAPI",
     "AsyncReaderAPI",
@@ -61,6 +63,7 @@ __all__ = [
     "IDGenerator",
     "JobStore",
     "LogAPI",
+    "MetaStoreAPI",
     "MonitorAPI",
     "RWLockAPI",
     "ReaderAPI",

@@ -10,6 +10,7 @@ import pickle
 import shelve
 import sqlite3
 import threading
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -178,10 +179,7 @@ class ApScheduler:
         self.scheduler.start(paused=True)
 
     def add(self, number: int) -> None:
-        import datetime
-
-        due = datetime.datetime.now(datetime.timezone.utc)
-        due += datetime.timedelta(hours=1)
+        due = datetime.now(timezone.utc) + timedelta(hours=1)
         self.scheduler.add_job(job, "date", run_date=due, args=(number,))
 
     def load(self) -> int:
@@ -202,9 +200,7 @@ class Huey:
 
     def add(self, number: int) -> None:
         task = self.task.s(number)
-        import datetime
-
-        task.eta = datetime.datetime(2100, 1, 1)  # noqa: DTZ001 - as huey has it
+        task.eta = datetime(2100, 1, 1)  # noqa: DTZ001 - as huey has it
         self.huey.add_schedule(task)
 
     def load(self) -> int:

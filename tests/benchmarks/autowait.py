@@ -33,6 +33,7 @@ from cup.services.autowait import (
     any_of,
     satisfied,
     wait,
+    wait_until_file_exist,
 )
 
 from ._harness import OURS, Row
@@ -464,8 +465,9 @@ def idle(waiting: Callable[[], object]) -> Callable[[], float]:
 
 
 def of_idleness(report: Report, files: Files) -> Iterator[Row]:
-    never = files.place / "never"
-    ways: dict[str, Callable[[], object]] = {OURS: lambda: wait(FileExists(never), 2)}
+    ways: dict[str, Callable[[], object]] = {
+        OURS: lambda: wait_until_file_exist(files.place, "never", 2, LONG),
+    }
     if report.needs("watchfiles"):
         import watchfiles
 

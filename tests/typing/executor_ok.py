@@ -1,7 +1,7 @@
 """What type checkers must see in the executor. Checked, not run."""
 
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from datetime import datetime
+from datetime import datetime, timezone
 
 from typing_extensions import assert_type
 
@@ -43,7 +43,7 @@ async def fetch(url: str) -> bytes:
 def threads(service: ExecutionService) -> None:
     assert_type(service.submit(area, 2, height=3.0), ScheduledJob[float])
     assert_type(service.after(1, area, 2).result(), float)
-    assert_type(service.at(datetime.max, area, 2), ScheduledJob[float])
+    assert_type(service.at(datetime.now(timezone.utc), area, 2), ScheduledJob[float])
     assert_type(service.every(5, area, 2), Series[float])
     assert_type(service.every(FixedDelay(5), area, 2).result(1), float)
     assert_type(service.every(Aligned(60), area, 2).history, tuple[RunRecord, ...])

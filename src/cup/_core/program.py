@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from . import fork, lifecycle
 from .clock import SYSTEM
-from .park import make_parker
+from .park import LockParker, make_parker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .clock import Clock
+    from .park import Parker
 
 __all__ = ["Program", "ThreadDriver", "perform"]
 
@@ -39,11 +40,14 @@ class Program:
 
     Attributes:
         stage: When its thread ends at interpreter exit.
+        precise: Whether its thread waits for deadlines by the microsecond; else it is
+            woken faster, and deadlines are rounded up to the millisecond.
     """
 
     __slots__ = ("effects",)
 
     stage: ClassVar[lifecycle.Stage] = lifecycle.Stage.TIMERS
+    precise: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.effects: deque[Callable[[], object]] = deque()
@@ -99,7 +103,7 @@ class ThreadDriver:
     def _renew(self) -> None:
         self._nudged = False
         self._parked_until = _ASLEEP
-        self._parker = make_parker()
+        self._parker: Parker = LockParker() if self._program.precise else make_parker()
         self._seat: deque[None] = deque([None])  # whoever pops it starts the thread
         self._thread: threading.Thread | None = None
         self._stopping = False

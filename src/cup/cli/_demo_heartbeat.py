@@ -63,6 +63,7 @@ class Swarm:
     def beating_to(self, address: str) -> Generator[None, None, None]:
         """Have them beat, for the length of a block."""
         command = [sys.executable, "-m", "cup", "heartbeat", "beat", "--to", address]
+        command += ["--for", "60"]  # they do not outlive a demo that is killed for long
         environment = {**os.environ, "CUP_HEARTBEAT_KEY": self.key}
         try:
             for n in range(self.count):

@@ -19,6 +19,7 @@ import shlex
 import stat
 import tarfile
 import zlib
+from copy import copy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from io import BytesIO
@@ -115,6 +116,7 @@ class _Packer:
         )
         self._first: dict[tuple[int, int], str] = {}
         self._sums: dict[str, tuple[str, str]] = {}
+        self._ended: list[tarfile.TarInfo] = []
         self.payload = 0
         self.folders = 0
         self.links = 0
@@ -127,12 +129,11 @@ class _Packer:
     def pack(self) -> None:
         """Pack everything."""
         top = Path(self._source).stat()
-        member = _member("", top)
-        member.mode |= _OWNER  # it is moved, by its owner, who may not be root
-        member.type = tarfile.DIRTYPE
-        self._put(member)
+        self._add_folder("", top)
         for name, path, info in self._walk():
             self._add(name, path, info)
+        for member in reversed(self._ended):
+            self._put(member)
         self._add_manifest()
         self._tar.close()
 
@@ -167,20 +168,30 @@ class _Packer:
         member = _member(name, info)
         if stat.S_ISREG(info.st_mode):
             self._add_file(member, name, path, info)
-            return
-
-        if stat.S_ISDIR(info.st_mode):
-            member.type = tarfile.DIRTYPE
+        elif stat.S_ISDIR(info.st_mode):
+            self._add_folder(name, info)
             self.folders += 1
         elif stat.S_ISLNK(info.st_mode):
             member.type = tarfile.SYMTYPE
             member.linkname = os.readlink(path)  # noqa: PTH115 - Path changes it
+            self._put(member)
             self.links += 1
         else:
             raise InvalidValue(
                 f"{path} is {_kind(info.st_mode)}, which cannot be packed; "
                 f"leave it out: --exclude {shlex.quote(name)}"
             )
+
+    def _add_folder(self, name: str, info: os.stat_result) -> None:
+        """Add a folder that can be filled, and note how it is to be in the end."""
+        member = _member(name, info)
+        member.type = tarfile.DIRTYPE
+        ended = copy(member)
+        if not name:
+            ended.mode |= _OWNER  # it is moved, by its owner, who may not be root
+        # Not every tar waits with modes and times until a folder is filled.
+        self._ended.append(ended)
+        member.mode |= _OWNER
         self._put(member)
 
     def _add_file(

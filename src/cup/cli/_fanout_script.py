@@ -1,8 +1,7 @@
 """What runs where a folder arrives: one POSIX sh script, here and over ssh alike.
 
-It needs `sh tar find xargs cmp awk mv` and one of `sha256sum shasum cksum`; GNU's tar
-and that of BSD keep all times, that of BusyBox the seconds of files only. It unpacks
-next to the destination, checks every file, and gives the folder its name by a rename.
+It needs `sh tar find xargs cmp awk mv` and one of `sha256sum shasum cksum`; the tars of
+GNU and BSD keep all of the times, that of BusyBox whole seconds. It unpacks next to the destination, checks every file, and gives the folder its name by a rename.
 Whoever looks at the destination finds the folder that was there before, nothing for the
 moment between two renames, or all of the new one.
 

@@ -5,7 +5,7 @@ import os
 import pytest
 from autowait_tools import COLOURS, Face, until, watched
 
-from cup.services.autowait import _core_eyes
+from cup.services.autowait import _core_eyes, _core_lease
 
 
 @pytest.fixture(params=COLOURS)
@@ -27,6 +27,7 @@ def nothing_left(monkeypatch):
         monkeypatch.setattr(_core_eyes, "open_eyes", no_eyes)
     yield
     until(lambda: watched() == (0, 0), 5)
+    until(lambda: len(_core_lease._free) == len(_core_lease.leases) <= 7, 5)
 
 
 def no_eyes():

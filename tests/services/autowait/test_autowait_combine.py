@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import time
 
 import anyio
@@ -102,7 +103,7 @@ def test_held_for(face, paths):
 def test_held_for_is_not_long_enough(threads, paths):
     a, _ = paths
     a.touch()
-    with pytest.raises(ConditionTimeout, match="held for 0.1 s so far"):
+    with pytest.raises(ConditionTimeout, match=r"held for \d+\.\d s so far"):
         threads.wait(FileExists(a).held_for(60), 0.12)
     assert not satisfied(FileExists(a).held_for(0.01))
     assert satisfied(FileExists(a).held_for(0))
@@ -156,7 +157,7 @@ def test_message_is_a_tree(paths):
     with pytest.raises(WaitTimeout) as caught:
         wait(condition, 0.02)
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("waited 0.0 s for the start: not met.")
+    assert re.match(r"waited \d+\.\d s for the start: not met\.$", lines[0])
     assert [line.strip()[:2] for line in lines[1:-1]] == ["✗ "] * 2 + ["✓ "] + [
         "✗ "
     ] * 3

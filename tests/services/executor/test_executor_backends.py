@@ -91,6 +91,7 @@ BACKENDS = {
     "dask": dask_cluster,
 }
 MARKS = {
+    "ThreadPool": [pytest.mark.full],
     "ThreadPoolExecutor": [pytest.mark.full],
     "ProcessPoolExecutor": [],
     "loky": [needs("loky"), pytest.mark.full, noisy],
@@ -390,7 +391,8 @@ def test_backend_that_blocks_does_not_delay_timers():
         handles = [executor.after(0.01 * n, int) for n in range(20)]
         for job in handles:
             job.result(20)
-        assert executor.stats().lateness.longest < 0.045
+        # On the timers' thread, the last one would be 0.8 s late.
+        assert executor.stats().lateness.longest < 0.4
 
 
 def test_coroutines_stay_in_their_loop():

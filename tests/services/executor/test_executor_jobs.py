@@ -415,6 +415,29 @@ def test_low_is_not_starved():
         assert first[:14].count("low") <= 1
 
 
+def test_many_producers_lose_nothing_and_keep_their_order():
+    with service(1, 1) as executor:
+        ran, producers, each = [], 8, 600
+
+        def produce(name):
+            for n in range(each):
+                executor.queue_exec(ran.append, n % 3, (name, n % 3, n))
+
+        threads = [
+            threading.Thread(target=produce, args=(name,)) for name in range(producers)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wait_for(lambda: len(ran) == producers * each)
+        assert len(set(ran)) == producers * each
+        for name in range(producers):
+            for urgency in range(3):
+                mine = [n for who, what, n in ran if (who, what) == (name, urgency)]
+                assert mine == sorted(mine)
+
+
 # -- limits ----------------------------------------------------------------------------
 
 

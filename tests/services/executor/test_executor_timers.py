@@ -188,7 +188,7 @@ def test_cancelled_timers_are_swept_out(stage):
 
 
 def test_timers_that_come_and_go_do_not_pile_up(stage):
-    for _ in range(50 * BATCH):
+    for _ in range(20 * BATCH):
         stage.cancel(stage.set(stage.bell(), 30))
         if not stage.seat.deadline or stage.seat.deadline <= stage.clock.monotonic():
             stage.driver.advance(0)
@@ -322,8 +322,8 @@ def test_monotonic_timers_ignore_the_wall_clock(stage):
 # -- on a thread -----------------------------------------------------------------------
 
 
-def test_a_million_pending_timers_are_cheap():
-    number = 100_000
+def test_pending_timers_are_cheap():
+    number = 20_000  # the benchmark takes a million
     with service() as executor:
         gc.collect()
         jobs = [executor.after(3600 + n, print) for n in range(number)]

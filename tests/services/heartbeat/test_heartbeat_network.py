@@ -586,7 +586,7 @@ def test_questions_make_up_for_lost_packets(loss):
     world = World(seed=3, loss=loss, delay=0.01)
     monitor = world.monitor(timeout=2.2, suspect_after=1.2, probes=5)
     agents = fleet(world, 40, timeout=2.2)
-    world.run(600 if loss < 0.1 else 120)
+    world.run(300 if loss < 0.1 else 120)
     false = len(only(kinds(monitor), "lost"))
     assert false == 0 if loss < 0.1 else false <= 40
     began = world.clock.time()

@@ -20,9 +20,9 @@ ProcessGone PortOpen PortFree UnixSocket Predicate`. They combine::
 `.fail_if(condition)`, `.named(text)`. A time-out says what was seen last, and what came
 nearest.
 
-On Linux events of the kernel wake the wait (inotify, pidfd); one helper thread listens
-for all waits. What has no events is looked at now and then; `look(...).mechanism` says
-what, and why.
+On Linux events of the kernel wake the wait (inotify, pidfd). A few threads listen for
+themselves; one helper thread listens for all other waits. What has no events is looked
+at now and then; `look(...).mechanism` says what, and why.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,7 @@
-"""One thread that listens for all waits of the process.
+"""One thread that listens for all waits that cannot listen themselves.
 
-It starts with the first wait that has something to listen to, sleeps in the kernel, and
+Those are the waits of tasks, and of threads once a few are waiting (`_core_lease`). It
+starts with the first of them that has something to listen to, sleeps in the kernel, and
 wakes whose business it is: names are compared here, so that other files of a busy
 directory wake nobody. A forked child starts its own. At exit it ends; waits that go on
 then are told, and poll.

@@ -33,6 +33,7 @@ leases: Final[list[Lease]] = []
 """All that were made in this process."""
 
 _free: Final[deque[Lease]] = deque()
+_seats: Final = deque(range(_MOST))  # who takes one may make a lease
 
 
 class Lease(Hub):
@@ -102,12 +103,18 @@ def borrow() -> Lease | None:
     try:
         lease = _free.pop()
     except IndexError:
-        if len(leases) >= _MOST:
+        try:
+            _seats.pop()
+        except IndexError:
             return None
 
         lease = Lease()
         leases.append(lease)
-    lease.clear()  # now, not when it comes back: then somebody waits for the return
+    try:
+        lease.clear()  # now, not when it comes back: then somebody waits for the return
+    except BaseException:
+        give_back(lease)
+        raise
     return lease
 
 
@@ -122,6 +129,7 @@ def _enter_child() -> None:
         lease.enter_child()
     leases.clear()
     _free.clear()
+    _seats.extend(range(_MOST - len(_seats)))
 
 
 fork.on_fork(_enter_child)

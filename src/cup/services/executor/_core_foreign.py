@@ -106,7 +106,7 @@ class ForeignCrew(Program):
         self._slots: deque[None] | None = None
         self._flying: dict[Flight, None] = {}
         self._again: deque[Flight] = deque()
-        self._timeouts: dict[int, float] = {}
+        self._timeouts: dict[int, float | None] = {}
         self._numbers = itertools.count()
         self._closing = False
         self._seat: ProgramSeat | None = None
@@ -127,8 +127,8 @@ class ForeignCrew(Program):
             timekeeper.call_at(
                 monotonic() + timeout, partial(self._queued_too_long, record, timeout)
             )
-        if options.run_timeout is not None:
-            self._timeouts[id(record)] = options.run_timeout
+        # Also without one: another record may have had this identity before.
+        self._timeouts[id(record)] = options.run_timeout
         self._queue.put(record, options.urgency)
         self._nudge()
 

@@ -147,6 +147,8 @@ class Timers(Program):
         by_wall: The timers of the wall clock.
     """
 
+    precise = True
+
     __slots__ = (
         "_clock",
         "_mutex",

@@ -45,20 +45,20 @@ class JudgedRegistry(Registry):
                     late += sum(1 for _ in table.late(floor))
             return late, len(self._tables)
 
-    def silent_since(self, share: float, limit: int) -> list[tuple[str, float, float]]:
+    def silent_since(self, share: float, limit: int) -> list[tuple[str, float]]:
         """Name who was silent for such a share of its time-out; so many at most.
 
         Returns:
-            Name, last beat on the monotonic clock, and time-out of each.
+            Name and time-out of each.
         """
-        found: list[tuple[str, float, float]] = []
+        found: list[tuple[str, float]] = []
         with self._mutex:
             now = self._monotonic()
             for table in self._tables:
-                for key, stamp in table.late(now - share * table.timeout):
+                for key in table.late(now - share * table.timeout):
                     if len(found) >= limit:
                         return found
-                    found.append((key, stamp, table.timeout))
+                    found.append((key, table.timeout))
         return found
 
     def longest_timeout(self) -> float:

@@ -123,7 +123,7 @@ class MonitorProgram(Program):
         self._heard: int = 0
         self._dropped: int = 0
         self._release: int = 0
-        self._probed: dict[str, tuple[float, int, float]] = {}
+        self._probed: dict[str, tuple[float, int]] = {}
 
     # -- steps ---------------------------------------------------------------------
 
@@ -226,17 +226,15 @@ class MonitorProgram(Program):
         """Ask who is silent for a while, several times, before it is lost."""
         settings = self._settings
         share = settings.suspect_after / settings.timeout
-        probed: dict[str, tuple[float, int, float]] = {}
+        probed: dict[str, tuple[float, int]] = {}
         wall = self._clock.time()
-        for key, stamp, timeout in self.registry.silent_since(share, _SUSPECTS):
-            due, count, since = self._probed.get(key, (now, 0, stamp))
-            if since != stamp:  # it has beaten since
-                due, count = now, 0
+        for key, timeout in self.registry.silent_since(share, _SUSPECTS):
+            due, count = self._probed.get(key, (now, 0))
             if now >= due and count < settings.probes:
                 self.hearing.probe(key, wall)
                 every = timeout * (1 - share) / (settings.probes + 1)
                 due, count = now + every, count + 1
-            probed[key] = (due, count, stamp)
+            probed[key] = (due, count)
         self._probed = probed
 
     @property

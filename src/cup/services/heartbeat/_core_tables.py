@@ -104,12 +104,12 @@ class Table:
             pulses.move_to_end(key)
         return None
 
-    def late(self, floor: float) -> Iterator[tuple[str, float]]:
-        """Give who beat at `floor` or before, with the time; stamps may be astray."""
+    def late(self, floor: float) -> Iterator[str]:
+        """Name who beat at `floor` or before; those whose place is wrong may lack."""
         for key, pulse in self.pulses.items():
             if pulse.stamp > floor:
                 return
-            yield key, pulse.stamp
+            yield key
 
     def put_astray(self, key: str, pulse: Pulse) -> None:
         """Put a device in whose last beat is older than its place at the end."""

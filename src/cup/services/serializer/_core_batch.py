@@ -185,23 +185,26 @@ class Batch:
 
     def close(self) -> None:
         """Draw up what there is to write, and who waits; nothing is added any more."""
-        self.entries = [part for unit in self.units for part in unit.entries]
+        entries: Entries = []
         seats: list[Seat] = []
         sheaves: list[Sheaf] = []
-        number = 0
+        number = watched = 0
         for unit in self.units:
+            entries += unit.entries
             unit.index = number
             number += unit.count
+            watched += unit.watched
             if isinstance(unit, Seat):
                 seats.append(unit)
             elif isinstance(unit, Sheaf):
                 sheaves.append(unit)
         for seat, following in pairwise(seats):
             seat.next = following
+        self.entries = entries
         self.head = seats[0] if seats else None
         self.sheaves = sheaves
-        self.waits = any(unit.watched for unit in self.units)
-        self.unwatched = not all(unit.watched for unit in self.units)
+        self.waits = watched > 0
+        self.unwatched = watched < len(self.units)
         self.count, self.size = self.added()
 
     def frames_size(self) -> int:

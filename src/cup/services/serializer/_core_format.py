@@ -128,6 +128,7 @@ _MAGIC_OF_FILE: Final = b"CUPLOG\r\n"
 _HEADER: Final = struct.Struct("<8sHHIIIQQQQIB3x16s48x")
 _INCOMPATIBLE: Final = 0  # the features that this reader knows
 _CHECKED: Final = struct.Struct("<IIQIHBB")  # what a frame's own checksum covers
+_CODE: Final = struct.Struct("<4sI")  # what comes before that
 _CHECKSUM_AT: Final = 12
 
 
@@ -257,16 +258,14 @@ def frames_of(
         atomic: Whether they are one batch.
     """
     parts: list[bytes] = []
-    append = parts.append
-    pack = _CHECKED.pack
+    pack, pack_code, magic = _CHECKED.pack, _CODE.pack, MAGIC
     flags = MORE if atomic else 0
     number, last = first, first + len(pieces) - 1
     for payload, check, kind, mode in pieces:
         if number == last:
             flags = 0
         body = pack(check, len(payload), number, number - group, kind, mode, flags)
-        append(MAGIC + crc(body, salt).to_bytes(4, "little") + body)
-        append(payload)
+        parts += (pack_code(magic, crc(body, salt)), body, payload)
         number += 1
     return parts
 

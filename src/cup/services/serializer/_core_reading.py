@@ -6,6 +6,7 @@ Not here: going through files (`_core_cursor`).
 from __future__ import annotations
 
 import sys
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar, cast
 
@@ -20,7 +21,7 @@ from .api import Checkpoint, Record
 from .codecs import BYTES, BytesCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from typing_extensions import Self
@@ -29,7 +30,16 @@ if TYPE_CHECKING:
 
     from .api import Codec
 
-__all__ = ["NO_LIMIT", "Decoder", "ReaderCore", "Source", "Watch", "decoder_of"]
+__all__ = [
+    "NO_LIMIT",
+    "Decoder",
+    "Encoder",
+    "ReaderCore",
+    "Source",
+    "Watch",
+    "decoder_of",
+    "encoder_of",
+]
 
 T = TypeVar("T")
 
@@ -58,6 +68,22 @@ def decoder_of(codec: Codec[T]) -> Decoder[T]:
         ]
 
     return decode_all
+
+
+Encoder: TypeAlias = "Callable[[Iterable[T]], Iterable[bytes]]"
+"""Makes payloads of values."""
+
+
+def encoder_of(codec: Codec[T]) -> Encoder[T]:
+    """Return what makes payloads of values."""
+    if isinstance(codec, BytesCodec):
+        # Values are bytes, and are looked at where records are made of them.
+        return cast("Encoder[T]", _as_it_is)
+    return partial(map, codec.encode)
+
+
+def _as_it_is(payloads: Iterable[bytes]) -> Iterable[bytes]:
+    return payloads
 
 
 def _as_they_are(records: list[Record[bytes]]) -> list[Record[bytes]]:

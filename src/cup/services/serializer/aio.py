@@ -223,7 +223,7 @@ class AsyncLog(AsyncUpkeep[T]):
             InvalidType: If an argument has the wrong type.
             InvalidValue: If `type` or `mode` is out of range.
         """
-        pieces = self._core.pieces(map(self._codec.encode, payloads), type, mode)
+        pieces = self._core.pieces(self._encode_all(payloads), type, mode)
         return await self._put(pieces, durability)
 
     async def append_entries(

@@ -34,6 +34,7 @@ async def open_core(folder: str, settings: Settings, codec: str) -> LogCore:
     opened: list[LogCore] = []
     try:
         await in_thread(lambda: opened.append(LogCore(folder, settings, codec)))
+        await current_loop().check_cancelled()  # it has waited all the same
     except BaseException:
         with CancelScope(shield=True):
             for core in opened:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ._core_reading import decoder_of
+from ._core_reading import decoder_of, encoder_of
 from ._core_settings import check_id
 from .aio_records import ReadAll, in_thread
 
@@ -29,12 +29,13 @@ C = TypeVar("C", bound="Source")
 class AsyncReadable(Generic[T, C]):
     """What both faces for tasks offer that read a log."""
 
-    __slots__ = ("_codec", "_core", "_decode")
+    __slots__ = ("_codec", "_core", "_decode", "_encode_all")
 
     def __init__(self, core: C, codec: Codec[T]) -> None:
         self._core: C = core
         self._codec: Codec[T] = codec
         self._decode = decoder_of(codec)
+        self._encode_all = encoder_of(codec)
 
     @property
     def first_id(self) -> int:

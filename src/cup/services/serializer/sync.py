@@ -218,7 +218,7 @@ class Log(Upkeep[T]):
             InvalidType: If an argument has the wrong type.
             InvalidValue: If `type` or `mode` is out of range.
         """
-        pieces = self._core.pieces(map(self._codec.encode, payloads), type, mode)
+        pieces = self._core.pieces(self._encode_all(payloads), type, mode)
         first = self._put(pieces, durability, atomic=True)
         return range(first, first + len(pieces))
 
