@@ -6,7 +6,8 @@ kept. The archive holds the folder as `new`, and beside it what the other end ch
 
 - `names`: the files, each ended by a NUL; `sha256` and `cksum`: what these tools print
   for them;
-- `odd`: a sh script with the files whose names such tools do not print as they are.
+- `odd`: a sh script with the files whose names such tools do not print as they are;
+- `modes`: one for folders that their owner may not change: it comes after everything.
 
 Not here: how it is sent.
 """
@@ -19,7 +20,6 @@ import shlex
 import stat
 import tarfile
 import zlib
-from copy import copy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from io import BytesIO
@@ -116,9 +116,9 @@ class _Packer:
         )
         self._first: dict[tuple[int, int], str] = {}
         self._sums: dict[str, tuple[str, str]] = {}
-        self._ended: list[tarfile.TarInfo] = []
+        self._locked: list[bytes] = []
         self.payload = 0
-        self.folders = 0
+        self.folders = -1  # the first one is not in itself
         self.links = 0
 
     @property
@@ -132,8 +132,6 @@ class _Packer:
         self._add_folder("", top)
         for name, path, info in self._walk():
             self._add(name, path, info)
-        for member in reversed(self._ended):
-            self._put(member)
         self._add_manifest()
         self._tar.close()
 
@@ -170,7 +168,6 @@ class _Packer:
             self._add_file(member, name, path, info)
         elif stat.S_ISDIR(info.st_mode):
             self._add_folder(name, info)
-            self.folders += 1
         elif stat.S_ISLNK(info.st_mode):
             member.type = tarfile.SYMTYPE
             member.linkname = os.readlink(path)  # noqa: PTH115 - Path changes it
@@ -183,16 +180,17 @@ class _Packer:
             )
 
     def _add_folder(self, name: str, info: os.stat_result) -> None:
-        """Add a folder that can be filled, and note how it is to be in the end."""
+        """Add a folder that can be filled, and note what it is to be in the end."""
         member = _member(name, info)
         member.type = tarfile.DIRTYPE
-        ended = copy(member)
-        if not name:
-            ended.mode |= _OWNER  # it is moved, by its owner, who may not be root
-        # Not every tar waits with modes and times until a folder is filled.
-        self._ended.append(ended)
+        if name and member.mode & _OWNER != _OWNER:
+            where = os.fsencode(shlex.quote(f"./{name}"))
+            self._locked.append(
+                b"chmod %o %b || wrong %b\n" % (member.mode, where, where)
+            )
         member.mode |= _OWNER
         self._put(member)
+        self.folders += 1
 
     def _add_file(
         self, member: tarfile.TarInfo, name: str, path: str, info: os.stat_result
@@ -241,7 +239,15 @@ class _Packer:
             names.write(line + b"\0")
             sha256.write(f"{sha}  ".encode() + line + b"\n")
             cksum.write(f"{crc} ".encode() + line + b"\n")
-        parts = {"names": names, "sha256": sha256, "cksum": cksum, "odd": odd}
+        modes = BytesIO()
+        modes.writelines(reversed(self._locked))
+        parts = {
+            "names": names,
+            "sha256": sha256,
+            "cksum": cksum,
+            "odd": odd,
+            "modes": modes,
+        }
         for name, content in parts.items():
             member = tarfile.TarInfo(name)
             member.mode = 0o600

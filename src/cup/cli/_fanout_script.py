@@ -1,9 +1,11 @@
 """What runs where a folder arrives: one POSIX sh script, here and over ssh alike.
 
 It needs `sh tar find xargs cmp awk mv` and one of `sha256sum shasum cksum`; the tars of
-GNU and BSD keep all of the times, that of BusyBox whole seconds. It unpacks next to the destination, checks every file, and gives the folder its name by a rename.
-Whoever looks at the destination finds the folder that was there before, nothing for the
-moment between two renames, or all of the new one.
+GNU and BSD keep all of the times, that of BusyBox the whole seconds of files.
+
+It unpacks next to the destination, checks every file, and gives the folder its name by
+a rename. Whoever looks at the destination finds the folder that was there before,
+nothing for the moment between two renames, or all of the new one.
 
 While it works, the hidden folder `.NAME.cup-fanout-RUN` beside the destination holds
 what arrives, and `.NAME.cup-fanout-RUN.old` what it replaces. What a killed run leaves
@@ -135,7 +137,7 @@ case $(tar --version 2>/dev/null) in
   *"GNU tar"*) quiet=--warning=no-unknown-keyword ;;
 esac
 tar $quiet -xpof - -C "$work" || fail 42 "it cannot be unpacked"
-for file in names sha256 cksum odd; do
+for file in names sha256 cksum odd modes; do
   [ -f "$work/$file" ] || fail 42 "what arrived is not complete"
 done
 
@@ -167,6 +169,7 @@ cmp -s ../got "../$sums" || wrong "$(awk "
 . ../odd
 found=$(find . -print0 | tr -dc "\000" | wc -c)
 [ "$found" -eq "$count" ] || wrong "$found entries instead of $count"
+. ../modes
 flush
 
 # Who sent it hears this, or is gone, and then nothing changes.

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import socket
 import time
 
 import anyio
@@ -25,6 +26,7 @@ from cup.services.autowait import (
     ProcessGone,
     RegexInFile,
     Won,
+    aio,
     all_of,
     any_of,
     look,
@@ -90,6 +92,18 @@ def test_only_states_can_be_negated(paths):
             not_(condition)
     with pytest.raises(TypeError):
         ~RegexInFile(a, "x")
+
+
+async def test_opposite_of_what_is_not_known_does_not_hold(tmp_path):
+    async def hang():
+        await anyio.sleep(LONG)
+
+    with pytest.raises(ConditionTimeout, match="it may hold"):
+        await aio.wait(not_(Predicate(hang)), 0.02)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        condition = PortOpen(port, "127.0.0.1", probe="connect")
+        assert not await aio.satisfied(not_(condition))
 
 
 def test_held_for(face, paths):

@@ -17,6 +17,7 @@ from cup.services.autowait import (
     ProcessGone,
     ProcessId,
     ProcessRunning,
+    _core_process,
     satisfied,
 )
 from cup.services.autowait._core_proc import Likeness, ProcTable, Program, scripts
@@ -297,6 +298,15 @@ def likenesses(proc, path):
 def test_process_of_another_user(proc, arguments, comm, likeness):
     proc(11, arguments, comm=comm)
     assert likenesses(proc, "/opt/svc").get(11, Likeness.NO) is likeness
+
+
+@pytest.mark.usefixtures("foreign")
+def test_what_may_run_neither_runs_nor_is_gone(proc, monkeypatch):
+    proc(11, ["svc"], comm="svc")
+    monkeypatch.setattr(_core_process, "_open_table", lambda: proc.table)
+    for condition in (ProcessRunning("/opt/svc"), ProcessGone("/opt/svc")):
+        assert not satisfied(condition)
+        assert not satisfied(~condition)
 
 
 def test_own_processes_are_judged_by_their_executable(proc):

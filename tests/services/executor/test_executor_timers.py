@@ -11,6 +11,7 @@ import pytest
 from executor_tools import service, wait_for
 from hypothesis import given, settings, strategies as st
 
+from cup._core.park import LockParker
 from cup.services.executor import ExecutionService
 from cup.services.executor._core_timers import BATCH, SLICE, UNARMED, Timers
 from cup.testing import VirtualClock, VirtualDriver
@@ -391,6 +392,12 @@ def test_nothing_is_early():
             job.result(10)
         assert len(rights) == 200
         assert all(rights)
+
+
+def test_deadlines_are_not_rounded_to_milliseconds():
+    # Descriptors are waited for in milliseconds, rounded up.
+    with service() as executor:
+        assert isinstance(executor.core.timers.seat._parker, LockParker)
 
 
 def test_earlier_timer_overtakes_a_parked_thread():

@@ -99,13 +99,14 @@ class Machine(RuleBasedStateMachine):
             changes = [*self.store.watch(start=next_id, timeout=0)]
         except RecordGone:
             return
+        state = dict(model)
         for change in changes:
             if change.mode is Mode.DEL:
-                del model[change.key]  # it was there: others are no changes
+                del state[change.key]  # it was there: others are no changes
             else:
-                assert change.mode is Mode.SET or change.key not in model
-                model[change.key] = change.value
-        assert model == self.model
+                assert change.mode is Mode.SET or change.key not in state
+                state[change.key] = change.value
+        assert state == self.model
 
     @rule()
     def reopen(self):

@@ -86,15 +86,18 @@ class NotProbe(_Over[None]):
     @override
     def check(self, look: Look) -> Verdict[None]:
         """Look at it, and turn the answer round."""
-        verdict = self._parts[0].look_at(look)
+        part = self._parts[0]
+        verdict = part.look_at(look)
         if isinstance(verdict, Failed):
             return verdict
-        return NOT_YET if isinstance(verdict, Met) else Met(None)
+
+        self.unsure = part.unsure
+        return NOT_YET if isinstance(verdict, Met) or part.unsure else Met(None)
 
     @override
     def seen(self) -> str:
-        """Say that it holds."""
-        return "it holds"
+        """Say that it holds, or may do so."""
+        return "it may hold" if self.unsure else "it holds"
 
 
 class NamedProbe(_Over[T_co]):

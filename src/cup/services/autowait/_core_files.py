@@ -55,6 +55,15 @@ def stat_at(path: str) -> os.stat_result | None:
 _NOTHING: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE}
 
 
+def _is_hidden(path: str) -> bool:
+    """Tell whether one may not look whether there is something."""
+    try:
+        os.stat(path)  # noqa: PTH116 - a hot path
+    except OSError as error:
+        return error.errno == errno.EACCES
+    return False
+
+
 def missing_part(path: str) -> str:
     """Say which part of a path is the first that is not there."""
     for part in [*reversed(Path(path).parents), Path(path)]:
@@ -128,6 +137,7 @@ class ExistsProbe(Probe[Path]):
         wanted = self._wanted
         if self._glob is None:
             found = stat_at(wanted.path)
+            self.unsure = found is None and _is_hidden(wanted.path)
             good = found is not None and _is_kind(found, wanted.kind)
             return Met(Path(wanted.path)) if good else NOT_YET
 
@@ -193,6 +203,9 @@ class GoneProbe(Probe[None]):
                 return Met(None)
             if error.errno != errno.EACCES:
                 raise
+            self.unsure = True
+        else:
+            self.unsure = False
         return NOT_YET
 
     @override

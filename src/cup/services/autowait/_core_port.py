@@ -69,7 +69,7 @@ class PortProbe(Probe[int]):
             self._ask(look)
         if not self._asked:  # perhaps it could not be asked
             self._connect(look)
-        self.more = self._open is None
+        self.more = self.unsure = self._open is None
         if self.more:
             self.due = look.now + _PENDING
         wanted = isinstance(self._wanted, PortOpen)

@@ -28,6 +28,7 @@ class PredicateProbe(Probe[object]):
         self._called: float | None = None
         self._answer: object = None
         self._error: Exception | None = None
+        self.unsure = True  # until it has answered
 
     def is_async(self) -> bool:
         """Tell whether the function is awaited."""
@@ -77,11 +78,13 @@ class PredicateProbe(Probe[object]):
         """Keep what the function said."""
         self._answer = answer
         self._error = None
+        self.unsure = False
 
     def put_error(self, error: Exception) -> None:
         """Keep what the function raised."""
         self._answer = None
         self._error = error
+        self.unsure = False
 
     @override
     def seen(self) -> str:

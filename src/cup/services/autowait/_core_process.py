@@ -93,6 +93,7 @@ class ProcessProbe(Probe["ProcessId | None"]):
             assert self._identity is not None, "there is no other kind of target"
             now = self._table.identify(self._identity.pid)
             self._running = [self._identity.pid] if now == self._identity else []
+        self.unsure = bool(self._likely) and not self._running
         if self._gone:
             return NOT_YET if self._running or self._likely else Met(None)
 

@@ -142,10 +142,11 @@ class Probe(Generic[T_co]):
         met: Whether it held at the last look.
         due: When to look again though nothing was heard; None if there is no need.
         more: The look is not over: there is more to look at right now, or at `due`.
+        unsure: The last look could not tell: neither it nor its opposite holds.
         blocks: A look may block for long: a file system of another machine, a name.
     """
 
-    __slots__ = ("blocks", "condition", "due", "met", "more")
+    __slots__ = ("blocks", "condition", "due", "met", "more", "unsure")
 
     def __init__(self, condition: Condition[T_co]) -> None:
         self.condition: Condition[T_co] = condition
@@ -153,6 +154,7 @@ class Probe(Generic[T_co]):
         self.due: float | None = None
         self.more: bool = False
         self.blocks: bool = False
+        self.unsure: bool = False
 
     def arm(self, watching: Watching) -> None:
         """Declare what the condition depends on."""

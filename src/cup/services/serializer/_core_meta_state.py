@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Asking", "Lease", "State"]
 
 _NOTHING = Header()
+_CHANGES = frozenset(mode.value for mode in (Mode.ADD, Mode.SET, Mode.DEL))
 
 
 class Asking(Piece):
@@ -76,6 +77,7 @@ class State:
     """
 
     __slots__ = (
+        "_goal",
         "_lease",
         "announced",
         "entries",
@@ -101,6 +103,7 @@ class State:
         self.vain: set[int] = set()
         self.mutex = allocate_lock()
         self._lease: weakref.ref[Lease] | None = None
+        self._goal: tuple[int, int] = (0, 0)  # a record, and the size that it leads to
 
     def begin_with(self, frozen: Frozen) -> None:
         """Start from a checkpoint."""
@@ -149,11 +152,11 @@ class State:
             for number, piece in records:
                 if number >= self.next_id:
                     self._fold(number, piece)
+                    self.history += len(piece.payload) + FRAME_SIZE
                     self.next_id = number + 1
 
     def _fold(self, number: int, piece: Piece) -> None:
         payload, _, kind, mode = piece
-        self.history += len(payload) + FRAME_SIZE
         change = unpack_change(payload) if kind == CHANGE else None
         if change is None:
             self._fold_other(number, piece)
@@ -176,17 +179,19 @@ class State:
             self.vain.add(number)
             return
 
-        known = 0 if former is None else len(key) + len(former)
-        if mode == Mode.DEL:
-            self.entries.pop(key, None)
-            self.size -= known
-        elif mode in {Mode.SET, Mode.ADD}:
-            self.entries[key] = value
-            self.size += len(key) + len(value) - known
-        else:
+        if mode not in _CHANGES:
             self._fold_other(number, piece)
             return
 
+        if self._goal[0] != number:  # else it was worked out when it was folded first
+            size = self.size if former is None else self.size - len(key) - len(former)
+            new = 0 if mode == Mode.DEL else len(key) + len(value)
+            self._goal = number, size + new
+        if mode == Mode.DEL:
+            self.entries.pop(key, None)
+        else:
+            self.entries[key] = value
+        self.size = self._goal[1]
         if key in self.unread:
             self.unread = {k: why for k, why in self.unread.items() if k != key}
 
