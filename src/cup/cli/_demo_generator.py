@@ -65,7 +65,7 @@ UNORDERED: Final[dict[str, Callable[[], Draws]]] = {
 
 def together(stage: Stage) -> None:
     """Draw from one generator of each kind in many threads at once."""
-    each = stage.many(2000, 250)
+    each = stage.many(2000, 100)
     with ThreadPool(max_workers=HANDS) as pool:
         kinds = {"snowflakes": lambda: SnowflakeGenerator(slots(stage))}
         for kind, make in (kinds | IN_ORDER | UNORDERED).items():

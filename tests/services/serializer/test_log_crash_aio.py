@@ -68,7 +68,8 @@ async def test_crash_after_a_failed_sync_is_survived():
     disk = new_disk()
     disk.inject("sync", path="*.seg*", error=errno.EIO, nth=5)
     stats, failures = await live(disk)
-    assert stats.poisoned
+    # It may have hit a new segment, which is given up then.
+    assert stats.poisoned or stats.failed_writes
     assert failures
     kinds = ["kill", "lost", "mixed"]
     await survive(itertools.islice(disk.crash_states(kinds=kinds), 0, None, 20))

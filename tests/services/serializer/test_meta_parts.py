@@ -174,7 +174,8 @@ async def test_cancelled_open_leaves_nothing_open(tmp_path):
         return TEXT.decode(old.key), 2
 
     with anyio.move_on_after(0.02) as scope:
-        await AsyncMetaStore.open(place, schema=2, migrate=slow)
+        async with await AsyncMetaStore.open(place, schema=2, migrate=slow):
+            await anyio.sleep(10)
     assert scope.cancelled_caught
     async with await AsyncMetaStore.open(place, schema=2, migrate=slow) as store:
         assert store["a"] == 2

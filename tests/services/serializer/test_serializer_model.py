@@ -188,7 +188,7 @@ class TestLogModel(LogModel.TestCase):
 
 @pytest.mark.full
 class TestLogModelLonger(LogModel.TestCase):
-    settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+    settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
 
 
 @pytest.mark.long

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import weakref
 from _thread import allocate_lock
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cup._core import fork, lifecycle
@@ -28,7 +27,7 @@ from ._core_handle import Cancelled, DueJob, ScheduledJob
 from ._core_ledger import Ledger
 from ._core_moments import Moments
 from ._core_quiet import Quiet, QuietAsk
-from ._core_restore import begin_stored
+from ._core_restore import Restorer
 from ._core_run import Run
 from ._core_stats import Accounts, gather, report_of
 from ._core_timers import Timers
@@ -234,7 +233,7 @@ class ExecutorCore(Accounts, Moments):
         ledger = self.ledger
         if ledger is not None:
             ledger.open(self.settings.source.add(ledger))
-            ledger.load(partial(begin_stored, self, ledger))
+            ledger.load(Restorer(self, ledger).begin)
 
     def begin_stop(self) -> int:
         """Take no more work; hand over what is due, and cancel what is not.

@@ -116,7 +116,7 @@ class Ledger(Program):
         if former is not None:
             former.cancel()
         if isinstance(handle, StoredJob):
-            handle.follow(self)
+            handle.follow(key, self)
         else:
             handle.add_done_callback(lambda _: self.ended(key, handle))
 

@@ -12,6 +12,7 @@ from ._core_lane import Lane
 from ._core_plans import CronPlan, make_plan
 from ._core_series import SeriesCore
 from ._core_series_handle import Series
+from ._core_stored import PLAIN
 from ._core_stored_job import StoredJob
 from .api_values import FixedDelay, FixedRate
 
@@ -23,28 +24,47 @@ if TYPE_CHECKING:
     from ._core_plans import Plan, RhythmLike
     from ._core_stored import Entry
 
-__all__ = ["begin_stored"]
+__all__ = ["Restorer"]
 
 
-def begin_stored(
-    core: ExecutorCore, ledger: Ledger, entry: Entry, fn: Callable[..., Any]
-) -> None:
-    """Begin a stored job, and have it followed; what was due meanwhile is due now."""
-    args = tuple(entry.args)
-    rhythm = entry.plan()
-    if rhythm is None:
-        lane = Lane(core, core.crews[0], entry.options, by_wall=True)
-        job: StoredJob[Any] = StoredJob(lane, entry.due, fn, args, entry.kwargs, None)
-        ledger.attach(entry, job)  # first: it may be due, and over at once
-        core.schedule(job, entry.due, by_wall=True)
-        return
+class Restorer:
+    """Begins stored jobs in an executor, and has them followed.
 
-    plan, due = _go_on(core, rhythm, entry)
-    lane = Lane(core, core.crews[0], entry.options, by_wall=plan.by_wall)
-    name = entry.options.name or name_of(fn)
-    series = SeriesCore(lane, plan, name, (fn, args, entry.kwargs, None))
-    core.begin_series(series, due)
-    ledger.attach(entry, Series(series))
+    Args:
+        core: The executor.
+        ledger: Who follows them.
+    """
+
+    __slots__ = ("_core", "_lane", "_ledger")
+
+    def __init__(self, core: ExecutorCore, ledger: Ledger) -> None:
+        self._core = core
+        self._ledger = ledger
+        self._lane = Lane(core, core.crews[0], PLAIN, by_wall=True)
+
+    def begin(self, entry: Entry, fn: Callable[..., Any]) -> None:
+        """Begin a stored job; what was due meanwhile is due now."""
+        core, options = self._core, entry.options
+        args = tuple(entry.args)
+        rhythm = entry.plan()
+        if rhythm is None:
+            lane = self._lane
+            if options is not PLAIN:
+                lane = Lane(core, core.crews[0], options, by_wall=True)
+            job: StoredJob[Any] = StoredJob(
+                lane, entry.due, fn, args, entry.kwargs, None
+            )
+            self._ledger.attach(entry, job)  # first: it may be due, and over at once
+            core.schedule(job, entry.due, by_wall=True)
+            return
+
+        plan, due = _go_on(core, rhythm, entry)
+        options = replace(options, key=entry.key)
+        lane = Lane(core, core.crews[0], options, by_wall=plan.by_wall)
+        name = options.name or name_of(fn)
+        series = SeriesCore(lane, plan, name, (fn, args, entry.kwargs, None))
+        core.begin_series(series, due)
+        self._ledger.attach(entry, Series(series))
 
 
 def _go_on(

@@ -33,7 +33,15 @@ if TYPE_CHECKING:
 
     from ._core_plans import RhythmLike
 
-__all__ = ["SCHEMA", "Entry", "function_at", "make_entry", "path_of", "read_entry"]
+__all__ = [
+    "PLAIN",
+    "SCHEMA",
+    "Entry",
+    "function_at",
+    "make_entry",
+    "path_of",
+    "read_entry",
+]
 
 SCHEMA: Final = 1
 """The version of what is written; older ones are read, later ones are left alone."""
@@ -44,9 +52,10 @@ _RHYTHMS: Final[dict[str, type[FixedRate | FixedDelay | Aligned]]] = {
     "aligned": Aligned,
 }
 _decode: Final = json.JSONDecoder().raw_decode  # `loads` costs as much again
-_LATEST: Final = CatchUp.latest()
+PLAIN: Final = JobOptions()
+"""The options of all stored jobs that have no others than their key."""
 _DEFAULTS: Final[dict[str, object]] = {
-    option.name: getattr(JobOptions(), option.name)
+    option.name: getattr(PLAIN, option.name)
     for option in fields(JobOptions)
     if option.name != "key"
 }
@@ -63,7 +72,8 @@ class Entry:
         kwargs: Its keyword arguments.
         due: When it, or the next run of a series, is due, by the wall clock.
         rhythm: What kind of series it is, None for a job that runs once.
-        options: The options of its view.
+        options: The options of its view; `PLAIN` for a job that was read and has no
+            others than its key.
         last: When the last run of a series was due.
     """
 
@@ -248,7 +258,7 @@ def read_entry(text: str) -> Entry:
             )
 
         options = content.pop("options", None)
-        chosen = _options(options or {}, content["key"])
+        chosen = _options(options, content["key"]) if options else PLAIN
         entry = Entry(options=chosen, **content)
         if entry.rhythm is not None:
             entry.plan()
@@ -266,6 +276,4 @@ def _options(options: dict[str, Any], key: str) -> JobOptions:
         options["urgency"] = Urgency(options["urgency"])
     if "catch_up" in options:
         options["catch_up"] = CatchUp(**options["catch_up"])
-    else:
-        options["catch_up"] = _LATEST
     return JobOptions(key=key, **options)

@@ -28,13 +28,29 @@ class Follower(Protocol):
 class StoredJob(ScheduledJob[T]):
     """A job that was stored by a process before this one."""
 
-    __slots__ = ("_follower",)
+    __slots__ = ("_follower", "_key")
 
     _follower: Follower | None
+    _key: str  # not that of its options, which it shares with others
 
-    def follow(self, follower: Follower) -> None:
+    def follow(self, key: str, follower: Follower) -> None:
         """Have somebody told of its end; called once, before anybody else has it."""
+        self._key = key
         self._follower = follower
+
+    @override
+    def stop(self) -> bool:
+        """End as cancelled, or be kept by the store: the executor stops.
+
+        Returns:
+            Whether it is cancelled by that, and not kept.
+        """
+        core = self._lane.core
+        kept = core.keep(self._key)
+        cancelled = self.cancel()
+        if cancelled and kept:
+            core.persisted_instead.add(1)
+        return cancelled and not kept
 
     @override
     def vanish(self) -> None:
@@ -47,7 +63,7 @@ class StoredJob(ScheduledJob[T]):
         found = super()._become(wish)
         follower, self._follower = self._follower, None
         if follower is not None:
-            key = self._lane.options.key or ""
+            key = self._key
             if isinstance(found, Cancelled):
                 follower.ended(key, self)
             else:

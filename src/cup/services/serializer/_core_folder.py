@@ -17,8 +17,6 @@ from cup.errors import CorruptRecord
 from ._core_format import HEADER_SIZE, SegmentHeader
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
     from cup._core.disk import Disk, DiskFile
 
 __all__ = [
@@ -44,6 +42,8 @@ TEMPORARY: Final = ".tmp"
 
 _SEGMENT: Final = re.compile(r"(\d{8,10})-(\d{20})\.seg", re.ASCII)
 _MARK: Final = struct.Struct("<4sIQQ")
+_MARK_HEAD: Final = struct.Struct("<4sI")
+_MARKED: Final = struct.Struct("<QQ")  # what the checksum covers
 _MARK_MAGIC: Final = b"cUpD"
 _JOINED: Final = 1 << 18  # bytes below which parts are copied into one write
 _PARTS: Final = 1024  # IOV_MAX
@@ -142,15 +142,15 @@ def read_exactly(file: DiskFile, size: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
-def write_fully(file: DiskFile, content: Buffer, offset: int) -> None:
+def write_fully(file: DiskFile, content: bytes | memoryview, offset: int) -> None:
     """Write all of it, however short single writes are."""
-    rest = memoryview(content)
-    while rest:
-        written = file.pwrite(rest, offset)
+    written = file.pwrite(content, offset)
+    while written < len(content):
         if written <= 0:
             raise OSError(f"nothing could be written at {offset}")
-        rest = rest[written:]
+        content = memoryview(content)[written:]
         offset += written
+        written = file.pwrite(content, offset)
 
 
 def write_parts(file: DiskFile, parts: list[bytes], size: int, offset: int) -> None:
@@ -250,5 +250,5 @@ class Mark:
 
 def encode_mark(next_id: int) -> bytes:
     """Return what the file contains."""
-    rest = _MARK.pack(_MARK_MAGIC, 0, next_id, 0)[8:]
-    return _MARK_MAGIC + zlib.crc32(rest).to_bytes(4, "little") + rest
+    rest = _MARKED.pack(next_id, 0)
+    return _MARK_HEAD.pack(_MARK_MAGIC, zlib.crc32(rest)) + rest

@@ -137,10 +137,9 @@ class AsyncMetaStore(MetaReadable[K, V]):
         Args:
             directory: Where it is. It belongs to the store alone.
             key: What makes bytes of keys; None for text.
-            value: What makes bytes of values; None for JSON.
+            value: The same of values; None for JSON.
             schema: The version of what the program stores, from 1 on.
-            migrate: What makes the new key and value of an entry that an older version
-                has stored.
+            migrate: What makes new entries of those of an older version.
             options: How it is kept, see `MetaOptions`.
 
         Raises:
@@ -318,8 +317,7 @@ class AsyncMetaStore(MetaReadable[K, V]):
     ) -> AsyncGenerator[Change[K, V], None]:
         """Wait for changes, and return them in their order.
 
-        Twin of `MetaStore.watch`. Waiting takes no thread. Who leaves the iteration
-        early uses `contextlib.aclosing`, as with every async generator.
+        Twin of `MetaStore.watch`. Who leaves early uses `contextlib.aclosing`.
 
         Args:
             key: The key to watch; None for all.
