@@ -201,7 +201,7 @@ class Ledger(Program):
             seat.nudge(deadline)
 
     @override
-    def step(self, _: float) -> None:
+    def step(self, now: float) -> None:
         """Have everything written that was collected, as one group."""
         if self._changes:
             self.effects.append(self._write)
