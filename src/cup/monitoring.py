@@ -28,7 +28,7 @@ from collections.abc import Mapping, Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from typing_extensions import TypeAliasType
+from typing_extensions import NotRequired, TypedDict
 
 from cup import __version__
 from cup._core import fork, lifecycle
@@ -42,12 +42,38 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["Exposure", "HasStats", "Json", "expose", "exposed", "read"]
+__all__ = [
+    "Exposure",
+    "HasStats",
+    "ServiceState",
+    "Snapshot",
+    "expose",
+    "exposed",
+    "read",
+]
 
-Json = TypeAliasType(
-    "Json", "bool | int | float | str | list[Json] | dict[str, Json] | None"
-)
-"""What a document consists of."""
+
+class ServiceState(TypedDict):
+    """What is told of one service: its statistics, or why there are none."""
+
+    name: str
+    type: str
+    stats: NotRequired[object]
+    error: NotRequired[str]
+
+
+class Snapshot(TypedDict):
+    """What is told of one process; times are in seconds."""
+
+    pid: int
+    program: str
+    cup: str
+    python: str
+    time: float
+    uptime: float
+    threads: int
+    services: list[ServiceState]
+
 
 _PATIENCE: Final = 2.0  # seconds for who reads slowly
 _LONGEST_TEXT: Final = 200
@@ -107,7 +133,7 @@ class Exposure:
         """Show a service no more; nothing happens if there is none of this name."""
         self._services.pop(name, None)
 
-    def snapshot(self) -> dict[str, Json]:
+    def snapshot(self) -> Snapshot:
         """Return the document that is sent to who asks."""
         return {
             "pid": os.getpid(),
@@ -120,10 +146,10 @@ class Exposure:
             "services": self._states(),
         }
 
-    def _states(self) -> list[Json]:
-        states: list[Json] = []
+    def _states(self) -> list[ServiceState]:
+        states: list[ServiceState] = []
         for name, service in [*self._services.items()]:
-            state: dict[str, Json] = {"name": name, "type": type(service).__name__}
+            state: ServiceState = {"name": name, "type": type(service).__name__}
             try:
                 state["stats"] = _plain(service.stats())
             except Exception as error:  # noqa: BLE001 - the others are shown
@@ -213,9 +239,7 @@ def exposed() -> list[Path]:
     return sorted(sockets, key=_made_at)
 
 
-def read(
-    path: str | os.PathLike[str], timeout: float | None = _PATIENCE
-) -> dict[str, Json]:
+def read(path: str | os.PathLike[str], timeout: float | None = _PATIENCE) -> Snapshot:
     """Ask a process for its statistics.
 
     Args:
@@ -234,7 +258,7 @@ def read(
             received = bytearray()
             while portion := client.recv(1 << 16):
                 received += portion
-        document: dict[str, Json] = json.loads(received)
+        document: Snapshot = json.loads(received)
     except (OSError, ValueError) as error:
         raise MonitoringError(
             f"no statistics from {os.fspath(path)}: {error}"
@@ -317,7 +341,7 @@ def _made_at(path: Path) -> float:
         return 0.0
 
 
-def _plain(value: object) -> Json:
+def _plain(value: object) -> object:
     """Return what a value is in JSON; what has no such form is told by its repr."""
     if isinstance(value, enum.Enum):
         return value.name
@@ -330,7 +354,7 @@ def _plain(value: object) -> Json:
     return _plain_group(value)
 
 
-def _plain_group(value: object) -> Json:
+def _plain_group(value: object) -> object:
     if isinstance(value, Mapping):
         members = cast("Mapping[object, object]", value)
         return {str(key): _plain(members[key]) for key in members}

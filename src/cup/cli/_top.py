@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterator
 
-    from cup.monitoring import Json
+    from cup.monitoring import Snapshot
 
 __all__ = ["SUMMARY", "configure", "run"]
 
@@ -114,12 +114,12 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _look(wanted: list[str]) -> list[dict[str, Json]]:
+def _look(wanted: list[str]) -> list[Snapshot]:
     """Ask the processes that were named, or whichever there are."""
     if wanted:
         return [monitoring.read(_path_of(name)) for name in wanted]
 
-    documents: list[dict[str, Json]] = []
+    documents: list[Snapshot] = []
     for path in monitoring.exposed():
         try:
             documents.append(monitoring.read(path))
@@ -139,8 +139,8 @@ def _path_of(name: str) -> Path:
 
 
 def _keep_looking(
-    documents: list[dict[str, Json]], wanted: list[str], interval: float
-) -> Iterator[list[dict[str, Json]]]:
+    documents: list[Snapshot], wanted: list[str], interval: float
+) -> Iterator[list[Snapshot]]:
     while documents:
         yield documents
         time.sleep(interval)
@@ -151,7 +151,7 @@ def _keep_looking(
 
 
 def _print_json(
-    looks: list[list[dict[str, Json]]] | Iterator[list[dict[str, Json]]],
+    looks: list[list[Snapshot]] | Iterator[list[Snapshot]],
 ) -> None:
     for documents in looks:
         for document in documents:
@@ -159,7 +159,7 @@ def _print_json(
 
 
 def _print_lines(
-    looks: list[list[dict[str, Json]]] | Iterator[list[dict[str, Json]]],
+    looks: list[list[Snapshot]] | Iterator[list[Snapshot]],
 ) -> None:
     for documents in looks:
         for line in _lines(documents):
@@ -168,7 +168,7 @@ def _print_lines(
 
 
 def _show_table(
-    looks: list[list[dict[str, Json]]] | Iterator[list[dict[str, Json]]],
+    looks: list[list[Snapshot]] | Iterator[list[Snapshot]],
 ) -> None:
     from rich.live import Live  # noqa: PLC0415 - needs the extra
     from rich.markup import escape  # noqa: PLC0415
@@ -184,32 +184,32 @@ def _show_table(
             live.update(table, refresh=True)
 
 
-def _lines(documents: list[dict[str, Json]]) -> Iterator[Line]:
+def _lines(documents: list[Snapshot]) -> Iterator[Line]:
     for document in documents:
         process = f"{document['pid']} up {document['uptime']:.0f} s"
-        services = cast("list[dict[str, Json]]", document["services"])
+        services = document["services"]
         for service in services:
             failed = service.get("error")
-            state = str(failed) if failed else _state(service.get("stats"))
-            yield Line(process, str(service["name"]), str(service["type"]), state)
+            state = failed or _state(service.get("stats"))
+            yield Line(process, service["name"], service["type"], state)
         if not services:
             yield Line(process, "-", "-", "no services")
 
 
-def _state(stats: Json) -> str:
+def _state(stats: object) -> str:
     """Say in a line what is not zero; histograms are for programs."""
     if not isinstance(stats, dict):
         return json.dumps(stats)
 
     told = [
         f"{name} {_short(value)}"
-        for name, value in stats.items()
+        for name, value in cast("dict[str, object]", stats).items()
         if value and not _is_histogram(value)
     ]
     return ", ".join(told) or "idle"
 
 
-def _short(value: Json) -> str:
+def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, str):
@@ -217,5 +217,5 @@ def _short(value: Json) -> str:
     return json.dumps(value)
 
 
-def _is_histogram(value: Json) -> bool:
+def _is_histogram(value: object) -> bool:
     return isinstance(value, dict) and "counts" in value
