@@ -4,7 +4,7 @@ set -uo pipefail
 name=$1
 log="$CI_WORK/$name.log"
 SECONDS=0
-if timeout -k 10 600 bash .ci/steps.sh "$name" >"$log" 2>&1 </dev/null; then
+if timeout -k 10 700 bash .ci/steps.sh "$name" >"$log" 2>&1 </dev/null; then
   verdict=ok
   touch "$CI_WORK/ok/$name"
   shown=$(tail -n 4 "$log")

@@ -419,7 +419,7 @@ class LogError(CupError, OSError):
 
     def __init__(self, message: str = "", *, errno: int = 0) -> None:
         super().__init__(message)
-        self.errno: int = errno
+        self.errno: int | None = errno
 
     def __reduce__(self) -> tuple[object, ...]:
         # `OSError` does not keep its number where other attributes are.

@@ -139,13 +139,13 @@ def test_changes_of_all_times():
 
 @pytest.mark.parametrize("seed", range(2))
 def test_some_random_runs_are_those_of_the_walk(seed):
-    fuzz(make, seed, 1000)
+    fuzz(make, seed, 500)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("seed", range(10, 13))
 def test_random_runs_are_those_of_the_walk(seed):
-    fuzz(make, seed, 2000)
+    fuzz(make, seed, 1000)
 
 
 @pytest.mark.long

@@ -72,7 +72,8 @@ class StoredJob(ScheduledJob[T]):
 
 
 if TYPE_CHECKING:
+    from typing import cast
+
     from ._core_ledger import Ledger
 
-    def _prove(ledger: Ledger) -> None:
-        _follower: Follower = ledger
+    _proof: Follower = cast("Ledger", None)

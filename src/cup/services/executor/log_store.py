@@ -120,6 +120,6 @@ class LogStore:
 
 
 if TYPE_CHECKING:
+    from typing import cast
 
-    def _prove(store: LogStore) -> None:
-        _store: JobStore = store
+    _proof: JobStore = cast("LogStore", None)

@@ -49,9 +49,7 @@ class MetaSettings:
                 f"no such option: {', '.join(sorted(strange))}; there are "
                 f"{', '.join(sorted(known))}"
             )
-        compaction = options.get("compaction", _BY_ITSELF)
-        if compaction is not None and not isinstance(compaction, Compaction):
-            raise InvalidType(f"compaction={compaction!r}: use Compaction(...) or None")
+        compaction = _check_compaction(options.get("compaction", _BY_ITSELF))
         durability = options.get("durability", SYNC)
         log = Settings.of(
             segment_bytes=options.get("segment_bytes", _SEGMENT),
@@ -83,7 +81,13 @@ MetaOptionsKeys: Final = (
 )
 
 
-def check_schema(schema: int) -> int:
+def _check_compaction(value: object) -> Compaction | None:
+    if value is not None and not isinstance(value, Compaction):
+        raise InvalidType(f"compaction={value!r}: use Compaction(...) or None")
+    return value
+
+
+def check_schema(schema: object) -> int:
     """Return the version of a schema.
 
     Raises:

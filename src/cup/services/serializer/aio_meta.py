@@ -394,6 +394,6 @@ class AsyncMetaStore(MetaReadable[K, V]):
 
 
 if TYPE_CHECKING:
+    from typing import cast
 
-    def _prove(store: AsyncMetaStore[K, V]) -> None:
-        _store: AsyncMetaStoreAPI[K, V] = store
+    _proof: AsyncMetaStoreAPI[str, bytes] = cast("AsyncMetaStore[str, bytes]", None)

@@ -112,9 +112,10 @@ class Compaction:
     least: int = 4 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        if not isinstance(self.ratio, int | float):
+        given: dict[str, object] = {"ratio": self.ratio, "least": self.least}
+        if not isinstance(given["ratio"], int | float):
             raise InvalidType(f"ratio={self.ratio!r}: it is a number")
-        if not isinstance(self.least, int):
+        if not isinstance(given["least"], int):
             raise InvalidType(f"least={self.least!r}: it is an int")
         if not self.ratio >= 0 or self.least < 0:
             raise InvalidValue(f"{self!r}: neither can be negative")

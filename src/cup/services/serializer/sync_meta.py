@@ -368,6 +368,6 @@ class MetaStore(MetaReadable[K, V]):
 
 
 if TYPE_CHECKING:
+    from typing import cast
 
-    def _prove(store: MetaStore[K, V]) -> None:
-        _store: MetaStoreAPI[K, V] = store
+    _proof: MetaStoreAPI[str, bytes] = cast("MetaStore[str, bytes]", None)

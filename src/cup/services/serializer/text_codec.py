@@ -21,11 +21,7 @@ class TextCodec:
 
     def encode(self, value: str, /) -> bytes:
         """Return the text in UTF-8; surrogates are refused."""
-        if not isinstance(value, str):
-            raise InvalidType(
-                f"{value!r} is no text; use str, or open with another codec"
-            )
-        return value.encode()
+        return _check(value).encode()
 
     def decode(self, payload: bytes, /) -> str:
         """Return the text."""
@@ -40,3 +36,9 @@ TEXT: Final = TextCodec()
 
 if TYPE_CHECKING:
     _text: Codec[str] = TEXT
+
+
+def _check(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidType(f"{value!r} is no text; use str, or open with another codec")
+    return value
