@@ -227,6 +227,10 @@ class Sheaf(Unit):
 
     __slots__ = ("_offsets", "asked", "batch", "error", "home", "settled")
 
+    count: int
+    deadline: float
+    size: int
+
     def __init__(self, home: Loop) -> None:
         super().__init__([], 0, 0, inf, watched=True)
         self.home: Loop = home

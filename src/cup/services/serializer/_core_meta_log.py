@@ -65,7 +65,7 @@ class StoreLog(LogCore):
     def _open(self, codec: str) -> None:
         super()._open(codec)
         self.state: State = State()
-        self.committer = FoldingCommitter(
+        self.committer: Committer = FoldingCommitter(
             self.writer,
             f"cup-meta-{self.folder.rpartition('/')[2]}",
             self.tide.rise,

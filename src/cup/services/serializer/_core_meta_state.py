@@ -33,6 +33,7 @@ from ._core_meta_format import (
 from .api_values import Mode
 
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Iterable
 
 __all__ = ["Asking", "Lease", "State"]
@@ -101,7 +102,7 @@ class State:
         self.size: int = 0
         self.history: int = 0
         self.vain: set[int] = set()
-        self.mutex = allocate_lock()
+        self.mutex: LockType = allocate_lock()
         self._lease: weakref.ref[Lease] | None = None
         self._goal: tuple[int, int] = (0, 0)  # a record, and the size that it leads to
 
