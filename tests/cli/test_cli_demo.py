@@ -80,7 +80,7 @@ def show(monkeypatch):
 # What it shows
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_every_promise_is_kept(quick):
     assert quick["not_kept"] == 0
     facts = [fact for part in quick["parts"] for fact in part["facts"]]
@@ -89,7 +89,7 @@ def test_every_promise_is_kept(quick):
     assert all(part["kept"] and part["facts"] for part in quick["parts"])
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_document_says_how_it_was_run(quick):
     assert quick["cup"] == __version__
     assert quick["seed"] == 7
@@ -97,7 +97,7 @@ def test_document_says_how_it_was_run(quick):
     assert quick["seconds"] >= sum(part["seconds"] for part in quick["parts"]) > 0
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_every_part_runs_everywhere(quick):
     played = {(part["name"], part["where"]) for part in quick["parts"]}
     assert played == {
@@ -106,7 +106,7 @@ def test_every_part_runs_everywhere(quick):
     }
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("part", demo._FOR_THREADS, ids=lambda part: part.name)
 @pytest.mark.parametrize("loop", LOOPS)
 def test_tasks_find_what_threads_find(quick, part, loop):
@@ -115,7 +115,7 @@ def test_tasks_find_what_threads_find(quick, part, loop):
     assert in_tasks == in_threads
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("where", PLACES[:-1])
 def test_cancelled_and_run_add_up(quick, where):
     facts = facts_of(quick, "threadpool.cancel", where)

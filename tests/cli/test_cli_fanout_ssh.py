@@ -304,7 +304,7 @@ def test_command_means_the_same_to_every_login_shell(source, tmp_path, shell):
     assert picture(place.path) == picture(source)
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_two_hundred_destinations(fanout, source, slow, dead, tmp_path):
     small = tmp_path / "small"
     small.mkdir()

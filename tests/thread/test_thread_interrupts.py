@@ -600,7 +600,7 @@ def test_finalizers_swallow_no_interrupt(noise):
         assert rain(60, noise) == list(range(60))
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.parametrize("noise", [make_noise, make_noise_with_weak_references])
 def test_finalizers_swallow_none_of_many(noise):
     with switching_fast(0.00005):

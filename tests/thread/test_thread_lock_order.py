@@ -434,7 +434,7 @@ def test_neither_readers_nor_writers_starve():
     assert max(longest.values()) < 0.5, longest  # four writers and a phase each: 30 ms
 
 
-@pytest.mark.full
+@pytest.mark.long
 def test_waits_stay_bounded_for_longer():
     with switching_fast(0.0005):
         longest, turns = longest_waits(RWLock(), 4)

@@ -141,7 +141,7 @@ def test_all_worlds_hammer_one_lock(fairness):
 @pytest.mark.parametrize(
     "seconds",
     [
-        pytest.param(4, marks=pytest.mark.full),
+        pytest.param(4, marks=pytest.mark.long),
         pytest.param(10, marks=pytest.mark.long),
     ],
 )

@@ -247,7 +247,7 @@ def test_report_of_what_is_watched(tmp_path):
     wait(FileExists(tmp_path))
 
 
-@pytest.mark.full
+@pytest.mark.long
 @pytest.mark.skipif(NO_EVENTS, reason="this is that run")
 def test_whole_suite_without_events():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
