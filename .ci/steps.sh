@@ -29,19 +29,27 @@ readme_command() {
 
 # Run the quick tier of some tests, or of all, with the python of the venv in use.
 quick_tier() {
-  CUP_TIER=quick python -m pytest "$@"
+  python -m pytest "$@"
 }
 
-step_full() {
+step_readme() {
   local command
   command=$(readme_command "-m pytest")
   echo "$command"
   bash -c "$command"
 }
 
+# What the quick tier leaves out, on one Python.
+step_full() {
+  venv full python3 -e '.[test]'
+  CUP_TIER=full python -m pytest -m full
+}
+
+# What differs from one version of the interpreter to the next.
 step_quick() {
   venv "quick-$1" "$(find_python "$1")" -e '.[test]'
-  quick_tier
+  quick_tier tests/core tests/thread \
+    tests/services/{threadpool,buffers,executor,autowait}
 }
 
 step_mutex() {
@@ -51,9 +59,9 @@ step_mutex() {
     python=python3
   fi
   venv mutex "$python" -e '.[test]'
-  # What has such paths, and what stands on them.
-  CUP_FORCE_MUTEX=1 quick_tier tests/core tests/thread tests/test_*.py \
-    tests/services/{threadpool,buffers,generator,executor}
+  # What has such paths.
+  CUP_FORCE_MUTEX=1 quick_tier tests/core tests/thread \
+    tests/services/{threadpool,buffers,generator}
 }
 
 step_floor() {
@@ -66,7 +74,8 @@ step_floor() {
   cat "$CI_WORK/floor.txt"
   venv floor "$python" -c "$CI_WORK/floor.txt" -e '.[test-core]'
   python -m pip check
-  quick_tier
+  quick_tier tests/core tests/test_*.py \
+    tests/services/{threadpool,generator,executor,serializer,autowait,heartbeat}
 }
 
 # The README's command for the demo, in a copy: a fresh machine has no .venv.

@@ -38,9 +38,10 @@ def pytest_pycollect_makeitem(collector, name, obj):
 def pytest_collection_modifyitems(items):
     """Leave out what belongs to a higher tier than the one asked for."""
     skips = {}
-    if os.environ.get("CUP_TIER") == "quick":
-        skips["full"] = pytest.mark.skip(reason="not in the quick tier")
-    if os.environ.get("CUP_LONG") != "1":
+    long = os.environ.get("CUP_LONG") == "1"
+    if os.environ.get("CUP_TIER") != "full" and not long:
+        skips["full"] = pytest.mark.skip(reason="runs with CUP_TIER=full only")
+    if not long:
         skips["long"] = pytest.mark.skip(reason="runs with CUP_LONG=1 only")
     for item in items:
         for marker, skip in skips.items():

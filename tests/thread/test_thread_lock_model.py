@@ -402,7 +402,7 @@ class LockMachine(RuleBasedStateMachine):
 
 
 LockMachine.TestCase.settings = settings(
-    max_examples=40 if os.environ.get("CUP_TIER") == "quick" else 120,
+    max_examples=120 if os.environ.get("CUP_TIER") == "full" else 40,
     stateful_step_count=80,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -255,7 +255,7 @@ def test_whole_suite_without_events():
     files = [str(Path(__file__).with_name(f"test_autowait_{n}.py")) for n in names]
     done = subprocess.run(
         [*command, "-k", "not asyncio and not uvloop and not trio", *files],
-        env={**os.environ, "CUP_TEST_NO_EVENTS": "1", "CUP_TIER": "quick"},
+        env={**os.environ, "CUP_TEST_NO_EVENTS": "1", "CUP_LONG": ""},
         capture_output=True,
         text=True,
         timeout=55,
