@@ -314,7 +314,7 @@ def test_coroutines_cannot_be_stored(store):
             view = executor.options(key="k")
             with pytest.raises(InvalidType, match="cannot be stored"):
                 await view.after(1, anyio.sleep, 1)
-            job = await view.after(0.01, stored_jobs.note, 5)
+            job = await view.after(0.5, stored_jobs.note, 5)
             assert [*store.jobs] == ["k"]
             assert await job == 1
             await (

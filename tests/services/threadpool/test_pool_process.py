@@ -337,6 +337,7 @@ def test_a_handler_may_submit_while_the_pool_is_made_started_and_stopped():
 
 
 @needs_timer
+@pytest.mark.long
 def test_exceptions_of_handlers_leave_a_pool_that_works():
     class Alarm(Exception):
         pass
