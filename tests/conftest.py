@@ -6,8 +6,15 @@ import os
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cup import _log_setup
+
+# Machines are slow at times: how long an example takes says nothing.
+settings.register_profile(
+    "cup", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("cup")
 
 BACKENDS = [
     pytest.param("asyncio", id="asyncio"),
