@@ -120,6 +120,9 @@ def test_readings_callbacks_and_beats_by_hand():
             assert next_kinds(events, 1) == [("left", "a")]
         with pytest.raises(HeartbeatClosed):
             agent.beat()
+        deadline = time.monotonic() + 20
+        while len(seen) < 2 and time.monotonic() < deadline:
+            time.sleep(0.001)  # they are told on a thread of their own
         listener.close()
     assert [str(event.kind) for event in seen[:2]] == ["joined", "lost"]
 
