@@ -66,7 +66,8 @@ def _table() -> _Table:
     when, table = _known
     now = monotonic()
     if now - when >= _FRESH:
-        table = _read() if sys.platform == "linux" else {}
+        nothing: _Table = {}
+        table = _read() if sys.platform == "linux" else nothing
         _known = (now, table)
     return table
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Systemd:
         Args:
             state: The assignments, one a line.
         """
-        if not self._place or not hasattr(socket, "AF_UNIX"):
+        if sys.platform == "win32" or not self._place:
             return False
 
         try:
