@@ -508,3 +508,35 @@ threading.Thread(target=post_late, args=(target,)).start()
 """
     )
     assert answer.split() == ["interrupted"]
+
+
+@pytest.mark.parametrize("step", ["close", "withdraw"])
+def test_what_is_dropped_may_mask(step):
+    """An exception that was raised keeps things alive, whose finalizers mask."""
+    from cup._core import asyncexc
+
+    ended = []
+
+    class Masking:
+        def __init__(self, target):
+            self.target = target
+
+        def __del__(self):
+            self.target._sent = True  # the slow way into the mask
+            self.target.mask()
+            self.target.unmask_quietly()
+            ended.append(None)
+
+    def work():
+        target = Target()
+        target.open()
+        target._traced = True
+        error = Stop("raised before")
+        error.kept = Masking(target)
+        asyncexc._raised[threading.get_ident()] = (error, None, target)
+        del error
+        getattr(target, step)()
+        target.close()
+
+    Thread(work).result(PATIENCE)
+    assert ended == [None]

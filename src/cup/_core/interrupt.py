@@ -27,7 +27,8 @@ Not here: whom to interrupt, and when. That is for threads and pools to say.
 
 from __future__ import annotations
 
-from _thread import allocate_lock, get_ident
+from _thread import get_ident
+from threading import RLock
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -126,7 +127,8 @@ class Target:
 
     def _renew(self) -> None:
         self._generation = fork.generation()
-        self._mutex = allocate_lock()
+        # What is dropped or allocated under it may run finalizers, which mask, too.
+        self._mutex = RLock()
 
     def enter_child(self) -> None:
         """Start anew, in the forking thread: an interrupt was for the parent."""
@@ -299,6 +301,7 @@ class Target:
 
         self._sent = self._traced = True
         asyncexc.send(self._ident, parcel, self)
+        self._sent = True  # a finalizer may have masked meanwhile, and taken it back
 
     def _take_back(self) -> None:
         """Take back what was sent and not yet raised; called under the mutex."""

@@ -250,7 +250,6 @@ def test_at_the_end_of_the_interpreter_nothing_breaks(leaks, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.long
 def test_interrupts_lose_no_block():
     pool = BufferPool(8, 4096, leaks="off")
     going = True
