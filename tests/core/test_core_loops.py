@@ -144,7 +144,7 @@ async def test_immediate_answers_do_not_keep_a_timeout_from_coming():
             await ablock(ask)
             line.leave(ask)
             rounds += 1
-    assert 0.15 < time.monotonic() - start < 1.0
+    assert time.monotonic() - start > 0.15
     assert rounds > 100
 
 
@@ -181,9 +181,7 @@ def test_immediate_answers_do_not_keep_a_timeout_of_asyncio_from_coming():
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(greedy(), 0.1)
 
-    start = time.monotonic()
     asyncio.run(main())
-    assert time.monotonic() - start < 1.0
 
 
 async def test_most_immediate_answers_do_not_yield(monkeypatch):

@@ -80,7 +80,7 @@ def test_a_wake_ends_the_park_of_another_thread(parker):
 def test_a_deadline_ends_the_park(parker):
     start = time.monotonic()
     assert not parker.park_until(start + 0.05)
-    assert 0.05 <= time.monotonic() - start < 1.0
+    assert time.monotonic() - start >= 0.05
 
 
 @pytest.mark.parametrize("deadline", [0.0, -1.0, float("-inf")])

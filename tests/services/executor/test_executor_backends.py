@@ -3,15 +3,24 @@
 import collections
 import concurrent.futures
 import contextlib
+import gc
 import itertools
 import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+import weakref
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -229,6 +238,96 @@ def test_broken_pool_is_replaced():
             executor.submit(jobs.die).result(30)
         assert executor.submit(jobs.add, 1).result(30) == 1
         assert executor.after(0.01, jobs.add, 2).result(30) == 2
+
+
+class BreaksDown(Executor):
+    """Breaks with its first job, and says so on a thread of its own."""
+
+    def __init__(self):
+        self.alive = []  # asked when the job's callbacks have returned
+        self.thread = None
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        self.thread = threading.Thread(
+            target=self.break_down, args=(future, weakref.ref(self), self.alive)
+        )
+        self.thread.start()
+        return future
+
+    @staticmethod
+    def break_down(future, me, alive):
+        future.set_exception(BrokenExecutor("gone"))
+        alive.append(me() is not None)
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        self.thread.join()
+
+
+def test_broken_pool_is_kept_until_its_own_thread_has_ended():
+    """Process pools hold a lock there, which their collection would wait for."""
+    alive = []
+    known = []
+
+    def make():
+        made = BreaksDown()
+        made.alive = alive
+        known.append(weakref.ref(made))
+        return made
+
+    with service(backend=make) as executor:
+        for _ in range(20):
+            with pytest.raises(BrokenExecutor):
+                executor.submit(jobs.add, 1).result(10)
+        assert balanced(executor.stop())
+    gc.collect()
+    assert alive == [True] * 20
+    assert [me() for me in known] == [None] * 20
+
+
+def test_program_ends_after_its_pool_broke():
+    program = """
+        import os
+        from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+        from multiprocessing import get_context
+        from cup.services.executor import ExecutionService
+
+        executor = ExecutionService(
+            backend=lambda: ProcessPoolExecutor(2, mp_context=get_context("spawn"))
+        )
+        executor.start()
+        for _ in range(3):
+            try:
+                executor.submit(os._exit, 1).result(30)
+            except BrokenExecutor:
+                print("broken")
+        print(executor.submit(abs, -7).result(30))
+        print(bool(executor.stop()))
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=50,
+    )
+    assert (ended.stdout, ended.stderr) == ("broken\n" * 3 + "7\nTrue\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_child_never_waits_for_the_lock_of_a_process_pool():
+    with service(backend=process_pool) as executor:
+        assert executor.submit(jobs.add, 1).result(30) == 1
+        pool = executor.core.crews[0]._backing.executor
+        with pool._shutdown_lock:  # as in its `submit`
+            del pool
+            time.sleep(0.05)  # until others have left the interpreter to us
+            child = os.fork()
+            if child == 0:
+                gc.collect()
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.full

@@ -7,7 +7,6 @@ itself would block when that machine does not answer.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from time import monotonic
 from typing import Final, TypeAlias
@@ -66,8 +65,7 @@ def _table() -> _Table:
     when, table = _known
     now = monotonic()
     if now - when >= _FRESH:
-        nothing: _Table = {}
-        table = _read() if sys.platform == "linux" else nothing
+        table = _read()
         _known = (now, table)
     return table
 
@@ -75,7 +73,7 @@ def _table() -> _Table:
 def _read() -> _Table:
     """Map each mount point to the type of what is mounted there last.
 
-    The format is that of proc_pid_mountinfo(5).
+    The format is that of proc_pid_mountinfo(5). Other systems have no such file.
     """
     table: _Table = {}
     try:

@@ -10,6 +10,8 @@ from cup.errors import QueueTimeout, RunTimeout
 from cup.services.threadpool import ThreadPool
 
 if TYPE_CHECKING:
+    from collections import deque
+
     from cup.services.threadpool._core_record import Sink
 
 __all__ = [
@@ -22,16 +24,25 @@ __all__ = [
 
 
 class Flight:
-    """One job that a foreign executor has."""
+    """One job that a foreign executor has.
 
-    __slots__ = ("attempt", "call", "ended", "sink", "timeout")
+    Attributes:
+        slots: Where its place goes back to; those of its executor, which may break.
+    """
+
+    __slots__ = ("attempt", "call", "ended", "sink", "slots", "timeout")
 
     def __init__(
-        self, call: tuple[Any, ...], sink: Sink, timeout: float | None
+        self,
+        call: tuple[Any, ...],
+        sink: Sink,
+        timeout: float | None,
+        slots: deque[None],
     ) -> None:
         self.call = call
         self.sink: Sink = sink
         self.timeout: float | None = timeout
+        self.slots: deque[None] = slots
         self.attempt: int = 1
         self.ended: list[None] = [None]  # whoever pops it tells the sink
 

@@ -5,14 +5,14 @@ here, by urgency, and only about as many are handed over as there are workers. H
 over may block (a pipe, a scheduler far away): it is done on a thread of its own, never
 on that of the timers.
 
-Not here: what happens inside of the workers (`_core_remote`).
+Not here: what happens inside of the workers (`_core_remote`), and where executors
+come from (`_core_backing`).
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
-from concurrent.futures import BrokenExecutor, Executor
 from contextvars import Context
 from functools import partial
 from time import monotonic
@@ -23,10 +23,11 @@ from typing_extensions import override
 from cup._core import timekeeper
 from cup._core.lifecycle import Stage
 from cup._core.program import Program
-from cup.errors import InvalidType, JobCancelled
+from cup.errors import JobCancelled
 from cup.services.threadpool._core_queue import JobQueue
 from cup.services.threadpool._core_record import claim, is_claimed, take_to_run
 
+from ._core_backing import Backing
 from ._core_flight import (
     Flight,
     late_in_queue,
@@ -40,7 +41,7 @@ from ._core_stats import Count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
     from cup._core.interrupt import Interrupt
     from cup.services.threadpool._core_record import Record, Sink
@@ -62,14 +63,13 @@ class ForeignCrew(Program):
 
     __slots__ = (
         "_again",
+        "_backing",
         "_cancelled",
         "_closing",
         "_core",
         "_done",
-        "_executor",
         "_failed",
         "_flying",
-        "_make",
         "_numbers",
         "_on_broken",
         "_queue",
@@ -89,17 +89,7 @@ class ForeignCrew(Program):
     ) -> None:
         super().__init__()
         self._core = core
-        self._make: Callable[[], Executor] | None = None
-        self._executor: Executor | None = None
-        if isinstance(backend, Executor):
-            self._executor = backend
-        elif callable(backend):
-            self._make = backend
-        else:
-            raise InvalidType(
-                "a backend is a concurrent.futures.Executor, or a function that makes "
-                f"one, not {backend!r}"
-            )
+        self._backing = Backing(backend)
         self._workers = workers
         self._on_broken = on_broken
         self._queue = JobQueue(None)
@@ -110,7 +100,7 @@ class ForeignCrew(Program):
         self._numbers = itertools.count()
         self._closing = False
         self._seat: ProgramSeat | None = None
-        self.is_local: bool = shares_memory(self._executor)
+        self.is_local: bool = shares_memory(self._backing.executor)
         self._begin_accounts()
 
     def _begin_accounts(self) -> None:
@@ -155,8 +145,8 @@ class ForeignCrew(Program):
 
     def busy(self) -> int:
         """Return how many jobs have not ended; one more until the executor is shut."""
-        own = self._make is not None and self._executor is not None
-        return len(self._queue) + len(self._flying) + int(own and self._core.refusing)
+        executors = self._backing.held() if self._core.refusing else 0
+        return len(self._queue) + len(self._flying) + executors
 
     def counts(self) -> Counts:
         """Return the figures of this moment."""
@@ -212,8 +202,7 @@ class ForeignCrew(Program):
         self._slots = None
         self.effects.clear()
         self._begin_accounts()
-        if self._make is not None:
-            self._executor = None
+        self._backing.abandon()
         if self._seat is not None:
             self._seat = self._core.settings.source.add(self)
         for sink in (*queued, *flying):
@@ -237,7 +226,8 @@ class ForeignCrew(Program):
     @override
     def step(self, now: float) -> None:
         """Take as many jobs as there is room for."""
-        if self._slots is None:
+        slots = self._slots
+        if slots is None:
             if not (len(self._queue) or self._again):
                 self._close_if_idle()
                 return
@@ -245,10 +235,12 @@ class ForeignCrew(Program):
             self.effects.append(self._open_executor)
             return
 
-        while self._again and self._slots:
-            self._slots.popleft()
-            self.effects.append(partial(self._launch, self._again.popleft()))
-        while self._queue.has_work() and self._slots:
+        while self._again and slots:
+            flight = self._again.popleft()
+            flight.slots = slots
+            slots.popleft()
+            self.effects.append(partial(self._launch, flight))
+        while self._queue.has_work() and slots:
             try:
                 record = self._queue.take()
             except IndexError:
@@ -259,9 +251,9 @@ class ForeignCrew(Program):
                 self._queue.met_husk()
                 continue
 
-            self._slots.popleft()
+            slots.popleft()
             fn, context, args, kwargs, sink = taken
-            flight = Flight((context, fn, args, kwargs), sink, timeout)
+            flight = Flight((context, fn, args, kwargs), sink, timeout, slots)
             self._flying[flight] = None
             self.effects.append(partial(self._launch, flight))
         self._close_if_idle()
@@ -271,24 +263,20 @@ class ForeignCrew(Program):
             self.effects.append(self._shut)
 
     def _shut(self) -> None:
-        executor = self._executor
-        if self._make is not None and executor is not None:
-            executor.shutdown(wait=True)
-            self._executor = self._slots = None
+        if self._backing.shut():
+            self._slots = None
         self._core.something_ended()
 
     def _open_executor(self) -> None:
         """Have an executor, and know how many jobs it gets at once."""
         try:
-            if self._executor is None:
-                assert self._make is not None, "an executor that was given stays"
-                self._executor = self._make()
+            executor = self._backing.open()
         except Exception as error:  # noqa: BLE001 - it goes to who waits
             self._fail_queued(error)
             return
 
-        self.is_local = shares_memory(self._executor)
-        workers = self._workers or workers_of(self._executor)
+        self.is_local = shares_memory(executor)
+        workers = self._workers or workers_of(executor)
         # One more than can run: a worker that ends finds its next job there.
         self._slots = deque([None] * (workers + 1))
         self._nudge()
@@ -303,7 +291,7 @@ class ForeignCrew(Program):
 
     def _launch(self, flight: Flight) -> None:
         """Hand a job over; this may block."""
-        executor = self._executor
+        executor = self._backing.executor
         if executor is None:
             self._again.append(flight)  # it broke meanwhile
             self._nudge()
@@ -359,9 +347,8 @@ class ForeignCrew(Program):
 
     def _lost(self, flight: Flight, executor: Executor, error: BaseException) -> None:
         """Take it that a job failed outside of its function, or that it raised."""
-        if isinstance(error, BrokenExecutor) and self._make is not None:
-            if executor is self._executor:
-                self._executor = None
+        if self._backing.lose(executor, error, self._core.something_ended):
+            if self._backing.executor is None:
                 self._slots = None
             if self._on_broken == "retry" and flight.attempt < _ATTEMPTS:
                 flight.attempt += 1
@@ -379,9 +366,7 @@ class ForeignCrew(Program):
         outcome: object,
     ) -> None:
         """Free the place of a job, and tell who waits."""
-        slots = self._slots
-        if slots is not None:
-            slots.append(None)
+        flight.slots.append(None)
         first = flight.end()
         if first:
             count.add()
