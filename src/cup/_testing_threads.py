@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._core.interrupt import Target
 from ._core.park import LockParker
-from ._core.threads import join_within, make_thread
+from ._core.threads import OwnThread, join_within
 from ._core.wait import block
 from ._testing_actors import PATIENCE, Actor, Actors, Pending, busy
 from .errors import WaitTimeout
@@ -72,7 +72,7 @@ class _Thread:
         self._claims = allocate_lock()
         self._target = Target()
         # A daemon: a test of what hangs must be able to fail, and end.
-        self._thread = make_thread(self._run, name=name, daemon=True)
+        self._thread = OwnThread(self._run, name=name, daemon=True)
         self._thread.start()
 
     def begin(self, call: _ThreadCall) -> None:

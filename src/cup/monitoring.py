@@ -33,7 +33,7 @@ from typing_extensions import NotRequired, TypedDict
 from cup import __version__
 from cup._core import fork, lifecycle
 from cup._core.clock import check_timeout
-from cup._core.threads import join_within, make_thread
+from cup._core.threads import OwnThread, join_within
 from cup.errors import InvalidType, InvalidValue, MonitoringError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Exposure:
         for name, service in services.items():
             self.add(name, service)
         self._socket: socket.socket = _listen(path)
-        self._thread: threading.Thread = make_thread(
+        self._thread: threading.Thread = OwnThread(
             self._serve, name="cup: monitoring", daemon=True
         )
         self._thread.start()

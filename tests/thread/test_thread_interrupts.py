@@ -491,7 +491,7 @@ def test_jobs_are_shielded_as_threads_are():
 
 def rain(number, once, *, settle=0.06):
     """Interrupt a thread that runs `once` again and again; return what arrived."""
-    caught, begun, stop = [], threading.Event(), threading.Event()
+    caught, begun, stop = [], [], threading.Event()
 
     def until_stopped():  # not at the end of a `try`: 3.13.0 skips its handlers there
         while not stop.is_set():
@@ -503,7 +503,7 @@ def rain(number, once, *, settle=0.06):
             try:
                 if interrupts.depth:
                     interrupts.unmask()
-                begun.set()
+                begun.append(None)  # an event would keep its lock if left on its way
                 until_stopped()
             except Stopped as error:
                 interrupts.mask()  # the next may come only where it is caught
@@ -513,7 +513,7 @@ def rain(number, once, *, settle=0.06):
 
     thread = CupThread(target=work)
     thread.start()
-    begun.wait(PATIENCE)
+    wait_for(lambda: begun)
     try:
         for count in range(number):
             assert thread.raise_exc(Stopped(count)) == 1
@@ -600,7 +600,7 @@ def test_finalizers_swallow_no_interrupt(noise):
         assert rain(60, noise) == list(range(60))
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.parametrize("noise", [make_noise, make_noise_with_weak_references])
 def test_finalizers_swallow_none_of_many(noise):
     with switching_fast(0.00005):
@@ -649,7 +649,7 @@ def test_what_code_catches_itself_is_not_raised_again():
             except Stopped as error:
                 seen.append(error.args[0])
 
-    begun, stop = threading.Event(), threading.Event()
+    begun, stop = [], threading.Event()
 
     def catch_on():
         while not stop.is_set():
@@ -658,14 +658,14 @@ def test_what_code_catches_itself_is_not_raised_again():
     def work():
         while not stop.is_set():
             try:
-                begun.set()
+                begun.append(None)
                 catch_on()
             except Stopped as error:
                 seen.append(error.args[0])
 
     thread = CupThread(target=work)
     thread.start()
-    begun.wait(PATIENCE)
+    wait_for(lambda: begun)
     for count in range(30):
         assert thread.raise_exc(Stopped(count))
         wait_for(lambda count=count: len(seen) > count)

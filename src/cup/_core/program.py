@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from . import fork, lifecycle
 from .clock import SYSTEM
 from .park import LockParker, make_parker
+from .threads import OwnThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,11 +127,15 @@ class ThreadDriver:
 
         # Started by a thread that outlives the main thread: nobody stops it any more.
         late = lifecycle.exiting()
-        thread = threading.Thread(target=self._run, name=self._name, daemon=late)
+        thread = OwnThread(self._run, name=self._name, daemon=late)
         try:
             thread.start()
         except BaseException:
-            self._seat.append(None)
+            # It may have started: the exception may be that of a signal handler.
+            if thread.call_off():
+                self._seat.append(None)
+            else:
+                self._thread = thread
             raise
         self._thread = thread
 

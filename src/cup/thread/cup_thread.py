@@ -77,7 +77,8 @@ class CupThread(threading.Thread):
         self._starting = True
         try:
             super().start()
-        except BaseException:
+        except RuntimeError:
+            # Not for what a signal handler raises: the thread may be on its way.
             self._starting = False
             self.__dict__.pop("run", None)
             raise

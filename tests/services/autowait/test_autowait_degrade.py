@@ -134,8 +134,11 @@ def test_no_thread_can_be_had(tmp_path, monkeypatch):
         def start(self):
             raise RuntimeError("can't start new thread")
 
+        def call_off(self):
+            return True
+
     fresh = hub.Hub()
-    monkeypatch.setattr(hub, "make_thread", NoThread)
+    monkeypatch.setattr(hub, "OwnThread", NoThread)
     with pytest.raises(_core_eyes.Unwatchable, match="new thread|switched off"):
         fresh.watch_path(hub.Bell(None), os.fsencode(tmp_path), inotify.CREATE)
     if fresh.eyes is not None:

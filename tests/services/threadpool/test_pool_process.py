@@ -337,7 +337,8 @@ def test_a_handler_may_submit_while_the_pool_is_made_started_and_stopped():
 
 
 @needs_timer
-@pytest.mark.long
+# That of `threading`, if the exception comes between two steps of `Thread.start`.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_exceptions_of_handlers_leave_a_pool_that_works():
     class Alarm(Exception):
         pass

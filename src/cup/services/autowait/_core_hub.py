@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cup._core import fork, lifecycle
-from cup._core.threads import join_all, make_thread
+from cup._core.threads import OwnThread, join_all
 
 from . import _core_eyes
 from ._core_eyes import Unwatchable, unwatchable
@@ -279,15 +279,20 @@ class Hub:
             self.eyes = _core_eyes.open_eyes()
         if self._thread is None:
             eyes = self.eyes
-            thread = make_thread(
+            thread = OwnThread(
                 lambda: self._listen(eyes), name="cup-autowait", daemon=False
             )
-            try:
-                thread.start()
-            except RuntimeError as error:
-                raise Unwatchable(f"no thread to listen: {error}") from None
             self._thread = thread
             lifecycle.at_exit(lifecycle.Stage.TIMERS, self)
+            try:
+                thread.start()
+            except BaseException as error:
+                # It may have started: the exception may be that of a signal handler.
+                if thread.call_off():
+                    self._thread = None
+                if isinstance(error, RuntimeError):
+                    raise Unwatchable(f"no thread to listen: {error}") from None
+                raise
         return self.eyes
 
     def _listen(self, eyes: Eyes) -> None:

@@ -8,7 +8,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from cup._core.threads import make_thread
+from cup._core.threads import OwnThread
 
 from . import _core_netlink as netlink
 
@@ -132,7 +132,7 @@ class Resolver:
             self.error = ""
             if self._ask(socket.AI_NUMERICHOST):
                 return True
-            self._thread = make_thread(
+            self._thread = OwnThread(
                 lambda: self._ask(0), name="cup-autowait-resolver", daemon=True
             )
             self._thread.start()

@@ -153,34 +153,60 @@ class Roster:
         if self._is_over():
             return False
 
-        try:
-            number = self.seats.popleft()
-        except IndexError:
-            return False
-
+        seat: int | None = None
         worker: Worker | None = None
         try:
-            worker = self.make_worker(number)
+            while self.seats:
+                # Not taken with one step: what a signal handler raises after it would
+                # lose what was taken.
+                try:
+                    seat = self.seats[0]
+                    self.seats.remove(seat)
+                    break
+                except (IndexError, ValueError):
+                    seat = None  # another thread was faster
+            if seat is None:
+                return False
+
+            worker = self.make_worker(seat)
             self.present[worker] = self.workers[worker] = None
             # Published first, looked at second: whoever waits for the end sees it.
             if self._is_over() and self._call_off(worker):
-                self._free_seat(number)
+                self._free_seat(seat)
                 return False
 
             worker.thread.start()
-        except BaseException:
-            # It may have started: the exception may be that of a signal handler.
-            if worker is None or self._call_off(worker):
-                self._free_seat(number)
+        except BaseException as error:
+            self._give_up_growing(seat, worker)
+            if not isinstance(error, RuntimeError):
+                self.engage()  # a handler's: others may count on the worker
             raise
         return True
+
+    def _give_up_growing(self, seat: int | None, worker: Worker | None) -> None:
+        """Strike off a worker that may have started or not; free its seat if it is so.
+
+        The exception may be that of a signal handler, and the handler may raise again.
+        """
+        try:
+            self._strike_off(seat, worker)
+        except BaseException:
+            self._strike_off(seat, worker)
+            raise
+
+    def _strike_off(self, seat: int | None, worker: Worker | None) -> None:
+        if seat is None or (worker is not None and not self._call_off(worker)):
+            return
+
+        if seat not in self.seats:
+            self._free_seat(seat)
 
     def _is_over(self) -> bool:
         return self.refusing is not None and not self.queue.has_work()
 
     def _call_off(self, worker: Worker) -> bool:
         """Strike off a worker that never began to work; False if it has."""
-        if not worker.call_off():
+        if not worker.thread.call_off():
             return False
 
         self.workers.pop(worker, None)

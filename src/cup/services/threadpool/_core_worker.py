@@ -21,13 +21,12 @@ from cup._core import fork
 from cup._core.fork import stamp
 from cup._core.interrupt import Interrupt, Target
 from cup._core.park import make_parker
-from cup._core.threads import make_thread
+from cup._core.threads import OwnThread
 from cup.errors import JobCancelled, JobInterrupted
 
 from ._core_stats import Totals
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
     from contextvars import Context
 
@@ -64,7 +63,6 @@ class Worker(Totals):
     __slots__ = (
         "_claim",
         "_claims",
-        "_first_step",
         "_parker",
         "_target",
         "core",
@@ -86,22 +84,11 @@ class Worker(Totals):
         self._claim: Sink | None = None
         self._claims = allocate_lock()
         self._target = Target()
-        self._first_step: list[None] = [None]  # who pops it decides on this worker
-        self.thread: threading.Thread = make_thread(
+        self.thread = OwnThread(
             self._run, name=f"{core.prefix}_{number}", daemon=core.daemon
         )
 
-    def call_off(self) -> bool:
-        """Keep the worker from ever working; False if it has begun."""
-        try:
-            self._first_step.pop()
-        except IndexError:
-            return False
-        return True
-
     def _run(self) -> None:
-        if not self.call_off():
-            return  # it was called off
         _workers[get_ident()] = self
         self._target.open()
         try:
