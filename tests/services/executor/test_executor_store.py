@@ -22,6 +22,7 @@ from cup.services.executor import (
     MemoryStore,
     Series,
 )
+from cup.services.executor._core_handle import ScheduledJob
 from cup.services.executor._core_stored import (
     function_at,
     make_entry,
@@ -329,6 +330,40 @@ def test_coroutines_cannot_be_stored(store):
             )
 
     anyio.run(main)
+    assert store.jobs == {}
+
+
+def test_store_knows_what_ended_when_a_block_is_left_by_an_exception(store):
+    async def main():
+        with pytest.raises(KeyError):
+            async with ExecutionService(store=store).aio as executor:
+                view = executor.options(key="k")
+                assert await (await view.after(0.01, stored_jobs.note, 5)) == 1
+                raise KeyError
+
+    for _ in range(10):
+        stored_jobs.RAN.clear()
+        anyio.run(main)
+        assert store.jobs == {}
+
+
+def test_store_knows_all_that_had_ended_when_the_executor_stops(store, monkeypatch):
+    """Who waits for a job is woken before its callbacks are called."""
+    late = []
+    for kind in (ScheduledJob, Series):
+        monkeypatch.setattr(
+            kind, "add_done_callback", lambda self, fn: late.append((self, fn))
+        )
+    executor = running(store)
+    job = executor.options(key="k").after(0.01, stored_jobs.note, 5)
+    series = executor.options(key="s", max_runs=1).every(0.01, stored_jobs.note, 5)
+    job.result(10)
+    series.result(10)
+    executor.stop()
+    assert store.jobs == {}
+    assert len(late) == 2
+    for handle, call in late:
+        call(handle)
     assert store.jobs == {}
 
 

@@ -130,7 +130,7 @@ class Ledger(Program):
                 self._put(key)
 
     def ran(self, key: str, due: float) -> None:
-        """Note that a run of a stored series has ended."""
+        """Note that a run of a stored series has ended; not called after its end."""
         entry = self._attached.get(key)
         if entry is not None and self._entries.get(key) is entry:
             self._entries[key] = self._attached[key] = replace(entry, last=due)
@@ -184,6 +184,11 @@ class Ledger(Program):
         seat, self.seat = self.seat, None
         if seat is not None:
             seat.stop()
+        # Who waits for a job is woken before its callbacks are called, and may be here
+        # before them.
+        for key, handle in list(self.handles.items()):
+            if handle.done():
+                self.ended(key, handle)
         while self._changes:
             self._write()
 

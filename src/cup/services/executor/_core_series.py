@@ -85,7 +85,8 @@ class SeriesCore:
         self._last_run = False  # no alarm is set any more
         self._over = False  # nothing runs any more but what runs already
         self._runs = Overlapping(self._options.overlap)
-        self._notes = Notes(partial(self.core.report, what=f"series {name!r} failed"))
+        report = partial(self.core.report, what=f"series {name!r} failed")
+        self._notes = Notes(report, self.core.something_ended)
 
     # -- what happens to it; never waits -------------------------------------------
 
@@ -157,8 +158,8 @@ class SeriesCore:
         return any(not run.record for run in self._runs.active_now())
 
     def waits(self) -> bool:
-        """Tell whether runs are due that wait for the end of others."""
-        return len(self._notes) > 0 or self._runs.waits()
+        """Tell whether runs may still be handed over."""
+        return self._notes.has_some() or self._runs.waits()
 
     def next_run(self) -> datetime | None:
         """Return when the next run is due."""

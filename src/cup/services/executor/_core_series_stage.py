@@ -27,10 +27,21 @@ class Notes:
     Leaving one never waits, also in a signal handler that interrupted another.
     """
 
-    __slots__ = ("_busy", "_notes", "_report")
+    __slots__ = ("_busy", "_notes", "_report", "_settled")
 
-    def __init__(self, report: Callable[[BaseException], object]) -> None:
+    def __init__(
+        self,
+        report: Callable[[BaseException], object],
+        settled: Callable[[], object],
+    ) -> None:
+        """Make an empty list.
+
+        Args:
+            report: Is told what a call raises.
+            settled: Is called when all calls were made.
+        """
         self._report = report
+        self._settled = settled
         self.renew()
 
     def renew(self) -> None:
@@ -47,6 +58,7 @@ class Notes:
                 self._work_off()
             finally:
                 self._busy.release()
+            self._settled()
 
     def _work_off(self) -> None:
         while self._notes:
@@ -60,8 +72,9 @@ class Notes:
             except Exception as error:  # noqa: BLE001 - the others are made, too
                 self._report(error)
 
-    def __len__(self) -> int:
-        return len(self._notes)
+    def has_some(self) -> bool:
+        """Tell whether a call is to be made, or is being made."""
+        return bool(self._notes) or self._busy.locked()
 
 
 class SeriesStage(Stage):

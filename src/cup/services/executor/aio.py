@@ -264,8 +264,7 @@ class AsyncExecutionService(AsyncExecutorView):
                 threads = [worker.thread for worker in list(pool.core.present)]
                 await ablock(EndAsk(pool.core.ended, None))
                 await wait_until_dead(threads)
-        if core.ledger is not None:
-            await to_thread.run_sync(core.finish_store)
+        await self._finish_store()
         return core.make_report()
 
     async def __aenter__(self) -> Self:
@@ -297,6 +296,12 @@ class AsyncExecutionService(AsyncExecutorView):
                     await ablock(EndAsk(pool.core.ended, None), self._exit_grace)
             except WaitTimeout:
                 core.report_overstay()
+            await self._finish_store()
+
+    async def _finish_store(self) -> None:
+        core = self._core
+        if core.ledger is not None:
+            await to_thread.run_sync(core.finish_store)
 
 
 class _Stopping:
