@@ -124,8 +124,31 @@ def _port(port: object) -> int:
     return port
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class PortOpen(StateCondition[int]):
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class _Port(StateCondition[int]):
+    port: int
+    host: str | None
+    probe: Probing
+
+    def __init__(
+        self, port: int, host: str | None = None, *, probe: Probing = "listen"
+    ) -> None:
+        one_of(probe, "probe", ("listen", "connect"))
+        object.__setattr__(self, "port", _port(port))
+        object.__setattr__(self, "host", host)
+        object.__setattr__(self, "probe", probe)
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__}({self.port}"
+        if self.host is not None:
+            text += f", {self.host!r}"
+        if self.probe != "listen":
+            text += f", probe={self.probe!r}"
+        return f"{text})"
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class PortOpen(_Port):
     """Somebody listens on a TCP port; the value is the port.
 
     By default the system is asked, nothing connects: servers notice nothing. Where it
@@ -138,24 +161,9 @@ class PortOpen(StateCondition[int]):
         probe: `listen` asks the system, `connect` makes a connection and closes it.
     """
 
-    port: int
-    host: str | None
-    probe: Probing
 
-    def __init__(
-        self, port: int, host: str | None = None, *, probe: Probing = "listen"
-    ) -> None:
-        one_of(probe, "probe", ("listen", "connect"))
-        object.__setattr__(self, "port", _port(port))
-        object.__setattr__(self, "host", host)
-        object.__setattr__(self, "probe", probe)
-
-    def __repr__(self) -> str:
-        return f"PortOpen({_place(self)})"
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class PortFree(StateCondition[int]):
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class PortFree(_Port):
     """Nobody listens on a TCP port (any more); the value is the port.
 
     Connections that linger there do not count: a server that sets `SO_REUSEADDR`, as
@@ -166,30 +174,6 @@ class PortFree(StateCondition[int]):
         host: The address that has to be free; None means all.
         probe: As for `PortOpen`.
     """
-
-    port: int
-    host: str | None
-    probe: Probing
-
-    def __init__(
-        self, port: int, host: str | None = None, *, probe: Probing = "listen"
-    ) -> None:
-        one_of(probe, "probe", ("listen", "connect"))
-        object.__setattr__(self, "port", _port(port))
-        object.__setattr__(self, "host", host)
-        object.__setattr__(self, "probe", probe)
-
-    def __repr__(self) -> str:
-        return f"PortFree({_place(self)})"
-
-
-def _place(condition: PortOpen | PortFree) -> str:
-    text = f"{condition.port}"
-    if condition.host is not None:
-        text += f", {condition.host!r}"
-    if condition.probe != "listen":
-        text += f", probe={condition.probe!r}"
-    return text
 
 
 @dataclass(frozen=True, slots=True, init=False)

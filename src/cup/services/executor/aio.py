@@ -12,6 +12,7 @@ from anyio import CancelScope, to_thread
 from typing_extensions import ParamSpec, Self
 
 from cup._core.clock import check_timeout
+from cup._core.leaving_aio import StopsAtExit
 from cup._core.loops import ablock, current_loop, wait_until_dead
 from cup.errors import WaitTimeout
 from cup.services.threadpool._core import EndAsk
@@ -35,7 +36,6 @@ from .api_values import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-    from types import TracebackType
 
     from .api import AsyncExecutorAPI, Backend, JobStore, TimeSource
     from .sync import ExecutionService
@@ -52,7 +52,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class AsyncExecutionService(AsyncExecutorView):
+class AsyncExecutionService(StopsAtExit, AsyncExecutorView):
     """Runs calls later, again and again, by the calendar; twin of `ExecutionService`.
 
     Functions run on workers, coroutine functions in the loop that scheduled them. One
@@ -270,21 +270,6 @@ class AsyncExecutionService(AsyncExecutorView):
     async def __aenter__(self) -> Self:
         self.start()
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                await self.stop()
-        except BaseException:
-            await self._stop_in_grace()
-            raise
-        if error is not None:
-            await self._stop_in_grace()
 
     async def _stop_in_grace(self) -> None:
         core = self._core

@@ -84,7 +84,7 @@ class Worker(Totals):
         self._claim: Sink | None = None
         self._claims = allocate_lock()
         self._target = Target()
-        self.thread = OwnThread(
+        self.thread: OwnThread = OwnThread(
             self._run, name=f"{core.prefix}_{number}", daemon=core.daemon
         )
 

@@ -12,6 +12,7 @@ from anyio import CancelScope
 from typing_extensions import Self
 
 from cup._core.clock import check_timeout
+from cup._core.leaving_aio import StopsAtExit
 from cup._core.loops import ablock, wait_until_dead
 from cup.errors import WaitTimeout
 
@@ -25,7 +26,6 @@ from .api import Limits, OnCancel, StopReport, Urgency, WhenFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from .api import AsyncThreadPoolAPI
     from .sync import ThreadPool
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncJob", "AsyncPoolView", "AsyncThreadPool", "run_in"]
 
 
-class AsyncThreadPool(AsyncPoolView):
+class AsyncThreadPool(StopsAtExit, AsyncPoolView):
     """Threads that run jobs, awaited from asyncio and trio; twin of `ThreadPool`.
 
     One pool may be used by tasks of several loops, and by threads, at the same time:
@@ -204,21 +204,6 @@ class AsyncThreadPool(AsyncPoolView):
     async def __aenter__(self) -> Self:
         self._core.start_if_new()  # `post` alone leaves that to the caller
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                await self.stop()
-        except BaseException:
-            await self._stop_in_grace()
-            raise
-        if error is not None:
-            await self._stop_in_grace()
 
     async def _stop_in_grace(self) -> None:
         core = self._core
