@@ -8,7 +8,7 @@ import pytest
 import stored_jobs
 from executor_tools import Virtual, balanced, in_child, needs_fork, wait_for
 
-from cup.errors import InvalidType, InvalidValue, UnknownJob
+from cup.errors import ExecutorClosed, InvalidType, InvalidValue, UnknownJob
 from cup.services.executor import (
     Aligned,
     CatchUp,
@@ -364,6 +364,88 @@ def test_store_knows_all_that_had_ended_when_the_executor_stops(store, monkeypat
     assert len(late) == 2
     for handle, call in late:
         call(handle)
+    assert store.jobs == {}
+
+
+class RefusesLate(MemoryStore):
+    """Its executor is stopped while a job is being stored."""
+
+    executor = None
+
+    def write(self, saved, removed):
+        super().write(saved, removed)
+        if saved and self.executor is not None:
+            executor, self.executor = self.executor, None
+            executor.core.begin_stop()
+
+
+HAND_IN = [
+    lambda view: view.submit(stored_jobs.note),
+    lambda view: view.after(1, stored_jobs.note),
+    lambda view: view.at(time.time() + 1, stored_jobs.note),
+    lambda view: view.every(1, stored_jobs.note),
+    lambda view: view.cron("* * * * *", stored_jobs.note),
+]
+
+
+@pytest.mark.parametrize("hand_in", HAND_IN)
+def test_job_that_is_refused_is_not_stored(hand_in):
+    store = RefusesLate()
+    executor = running(store)
+    store.executor = executor
+    with pytest.raises(ExecutorClosed):
+        hand_in(executor.options(key="k"))
+    assert store.jobs == {}
+    executor.stop()
+    assert store.jobs == {}
+
+
+@pytest.mark.parametrize("hand_in", HAND_IN)
+async def test_job_that_is_refused_to_a_task_is_not_stored(hand_in):
+    store = RefusesLate()
+    async with ExecutionService(store=store).aio as executor:
+        store.executor = executor
+        with pytest.raises(ExecutorClosed):
+            await hand_in(executor.options(key="k"))
+        assert store.jobs == {}
+    assert store.jobs == {}
+
+
+def test_job_that_is_refused_leaves_the_one_before_it_stored():
+    store = RefusesLate()
+    executor = running(store)
+    view = executor.options(key="k")
+    view.after(HOUR, stored_jobs.note, 1)
+    store.executor = executor
+    with pytest.raises(ExecutorClosed):
+        view.after(HOUR, stored_jobs.note, 2)
+    executor.stop()
+    assert read_entry(store.jobs["k"]).args == [1]
+
+
+async def test_job_whose_storing_is_cancelled_is_not_stored():
+    class Slow(MemoryStore):
+        def write(self, saved, removed):
+            super().write(saved, removed)
+            if saved:
+                writing.append(scope)
+                time.sleep(0.05)
+
+    writing = []
+    store = Slow()
+    async with ExecutionService(store=store).aio as executor:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+
+                async def hand_in():
+                    await executor.options(key="k").after(HOUR, stored_jobs.note)
+
+                tasks.start_soon(hand_in)
+                while not writing:
+                    await anyio.sleep(0.001)
+                scope.cancel()
+        assert scope.cancelled_caught
+        assert store.jobs == {}
     assert store.jobs == {}
 
 

@@ -107,6 +107,20 @@ class Ledger(Program):
             raise
         self.unknown.pop(key, None)
 
+    def refuse(self, entry: Entry) -> None:
+        """Take back what was saved and is not handed in after all; it may block."""
+        key = entry.key
+        if self._entries.get(key) is not entry:
+            return  # another one was stored, or none at all
+
+        former = self._attached.get(key)
+        if former is None:
+            self._entries.pop(key, None)
+        else:
+            self._entries[key] = former
+        self._changes.append(key)
+        self._write()
+
     def attach(self, entry: Entry, handle: Handle[Any]) -> None:
         """Follow a stored job to its end; one of the same key before it is replaced."""
         key = entry.key

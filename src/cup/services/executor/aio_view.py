@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from anyio import CancelScope, to_thread
 from typing_extensions import ParamSpec
 
 from cup._core.loops import current_loop
@@ -73,7 +74,11 @@ class AsyncExecutorView(Face):
         await loop.immediate()
         lane = self._lane_for(fn, loop, self._soon)
         entry = await self._save(None, 0.0, fn, args, kwargs)
-        job = self._attach(entry, self._submit(lane, fn, args, kwargs))
+        try:
+            job = self._attach(entry, self._submit(lane, fn, args, kwargs))
+        except BaseException:
+            await self._take_back(entry)
+            raise
         return AsyncScheduledJob(job, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -114,7 +119,11 @@ class AsyncExecutorView(Face):
         await loop.immediate()
         lane = self._lane_for(fn, loop, self._then)
         entry = await self._save(None, delay, fn, args, kwargs)
-        job = self._attach(entry, self._after(lane, delay, fn, args, kwargs))
+        try:
+            job = self._attach(entry, self._after(lane, delay, fn, args, kwargs))
+        except BaseException:
+            await self._take_back(entry)
+            raise
         return AsyncScheduledJob(job, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -165,7 +174,11 @@ class AsyncExecutorView(Face):
         await loop.immediate()
         lane = self._lane_for(fn, loop, self._clock)
         entry = await self._save(None, self._until(when), fn, args, kwargs)
-        job = self._attach(entry, self._at(lane, when, fn, args, kwargs))
+        try:
+            job = self._attach(entry, self._at(lane, when, fn, args, kwargs))
+        except BaseException:
+            await self._take_back(entry)
+            raise
         return AsyncScheduledJob(job, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -214,8 +227,12 @@ class AsyncExecutorView(Face):
         loop = current_loop()
         await loop.immediate()
         entry = await self._save(rhythm, 0.0, fn, args, kwargs)
-        made = self._every(self._crew_for(fn, loop), rhythm, fn, args, kwargs)
-        series: Series[Any] = self._attach(entry, Series(made))
+        try:
+            made = self._every(self._crew_for(fn, loop), rhythm, fn, args, kwargs)
+            series: Series[Any] = self._attach(entry, Series(made))
+        except BaseException:
+            await self._take_back(entry)
+            raise
         return AsyncSeries(series, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -255,8 +272,12 @@ class AsyncExecutorView(Face):
         await loop.immediate()
         chosen = self._calendar(cron, fn)
         entry = await self._save(chosen, 0.0, fn, args, kwargs)
-        made = self._by_calendar(self._crew_for(fn, loop), chosen, fn, args, kwargs)
-        series: Series[Any] = self._attach(entry, Series(made))
+        try:
+            made = self._by_calendar(self._crew_for(fn, loop), chosen, fn, args, kwargs)
+            series: Series[Any] = self._attach(entry, Series(made))
+        except BaseException:
+            await self._take_back(entry)
+            raise
         return AsyncSeries(series, cancels=self._options.cancel_with_waiter)
 
     async def _save(
@@ -278,8 +299,19 @@ class AsyncExecutorView(Face):
             )
 
         entry = self._entry(rhythm, delay, fn, args, kwargs)
-        await self._core.queued.aio.run(ledger.save, entry)
+        try:
+            await self._core.queued.aio.run(ledger.save, entry)
+        except BaseException:  # cancelled: it may have been stored
+            await self._take_back(entry)
+            raise
         return entry
+
+    async def _take_back(self, entry: Entry | None) -> None:
+        """Have a job forgotten that was stored, and then refused."""
+        ledger = self._core.ledger
+        if ledger is not None and entry is not None:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(ledger.refuse, entry)
 
     def _crew_for(self, fn: object, loop: Loop) -> LoopCrew | None:
         """Return the crew of this loop for a coroutine function, else None."""

@@ -55,7 +55,12 @@ class ExecutorView(Face):
             InvalidType: If `fn` cannot be called.
         """
         entry = self._save(None, 0.0, fn, args, kwargs)
-        return self._attach(entry, self._submit(self._soon, fn, args, kwargs))
+        try:
+            job = self._submit(self._soon, fn, args, kwargs)
+        except BaseException:
+            self._take_back(entry)
+            raise
+        return self._attach(entry, job)
 
     def after(
         self, delay: float, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -80,7 +85,12 @@ class ExecutorView(Face):
             InvalidValue: If `delay` is NaN or infinite.
         """
         entry = self._save(None, delay, fn, args, kwargs)
-        return self._attach(entry, self._after(self._then, delay, fn, args, kwargs))
+        try:
+            job = self._after(self._then, delay, fn, args, kwargs)
+        except BaseException:
+            self._take_back(entry)
+            raise
+        return self._attach(entry, job)
 
     def at(
         self,
@@ -109,7 +119,12 @@ class ExecutorView(Face):
             InvalidValue: If `when` is NaN or infinite.
         """
         entry = self._save(None, self._until(when), fn, args, kwargs)
-        return self._attach(entry, self._at(self._clock, when, fn, args, kwargs))
+        try:
+            job = self._at(self._clock, when, fn, args, kwargs)
+        except BaseException:
+            self._take_back(entry)
+            raise
+        return self._attach(entry, job)
 
     def every(
         self,
@@ -137,7 +152,12 @@ class ExecutorView(Face):
             InvalidValue: If its period makes no sense.
         """
         entry = self._save(rhythm, 0.0, fn, args, kwargs)
-        series: Series[T] = Series(self._every(None, rhythm, fn, args, kwargs))
+        try:
+            made = self._every(None, rhythm, fn, args, kwargs)
+        except BaseException:
+            self._take_back(entry)
+            raise
+        series: Series[T] = Series(made)
         return self._attach(entry, series)
 
     def cron(
@@ -162,7 +182,12 @@ class ExecutorView(Face):
         """
         chosen = self._calendar(cron, fn)
         entry = self._save(chosen, 0.0, fn, args, kwargs)
-        series: Series[T] = Series(self._by_calendar(None, chosen, fn, args, kwargs))
+        try:
+            made = self._by_calendar(None, chosen, fn, args, kwargs)
+        except BaseException:
+            self._take_back(entry)
+            raise
+        series: Series[T] = Series(made)
         return self._attach(entry, series)
 
     def _save(
@@ -181,3 +206,9 @@ class ExecutorView(Face):
         entry = self._entry(rhythm, delay, fn, args, kwargs)
         ledger.save(entry)
         return entry
+
+    def _take_back(self, entry: Entry | None) -> None:
+        """Have a job forgotten that was stored, and then refused."""
+        ledger = self._core.ledger
+        if ledger is not None and entry is not None:
+            ledger.refuse(entry)
