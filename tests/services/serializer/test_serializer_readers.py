@@ -115,6 +115,17 @@ def test_reader_of_a_living_log_sees_nothing_that_is_not_durable():
     log.close()
 
 
+def test_mark_that_is_just_being_written_takes_nothing_back(tmp_path):
+    with Log.open(tmp_path) as log, LogReader.open(tmp_path) as reader:
+        log.append(b"one")
+        assert payloads(reader) == [b"one"]
+        mark = (tmp_path / "durable").read_bytes()
+        (tmp_path / "durable").write_bytes(mark[:-1] + b"x")
+        assert (payloads(reader), reader.durable_id) == ([b"one"], 1)
+        log.append(b"two")
+        assert payloads(reader) == [b"one", b"two"]
+
+
 def test_reader_of_a_dead_log_sees_what_is_whole():
     disk = new_disk()
     log = Log.open(PLACE, disk=disk, **OPTIONS)

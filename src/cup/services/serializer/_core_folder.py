@@ -208,11 +208,12 @@ class Mark:
     Who holds the lock of the log publishes; everybody may read.
     """
 
-    __slots__ = ("_disk", "_file", "_path")
+    __slots__ = ("_disk", "_file", "_last", "_path")
 
     def __init__(self, disk: Disk, folder: str) -> None:
         self._disk = disk
         self._path = f"{folder}/{DURABLE}"
+        self._last = 0
         self._file: DiskFile | None = None
 
     def open_for_writing(self) -> None:
@@ -232,8 +233,9 @@ class Mark:
             if len(content) == _MARK.size:
                 magic, crc, next_id, _ = _MARK.unpack(content)
                 if magic == _MARK_MAGIC and zlib.crc32(content[8:]) == crc:
-                    return int(next_id)
-        return 0
+                    self._last = int(next_id)
+                    break
+        return self._last
 
     def publish(self, next_id: int) -> None:
         """Say that all records before `next_id` are durable."""
