@@ -6,7 +6,7 @@ loaded at first use, by attribute (`cup.log.info`) or by import (`from cup impor
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "__version__",
