@@ -3,11 +3,12 @@
 set -uo pipefail
 name=$1
 log="$CI_WORK/$name.log"
+export PYTEST_ADDOPTS="-o cache_dir=$CI_WORK/cache-$name"
 SECONDS=0
 if timeout -k 10 700 bash .ci/steps.sh "$name" >"$log" 2>&1 </dev/null; then
   verdict=ok
   touch "$CI_WORK/ok/$name"
-  shown=$(tail -n 4 "$log")
+  shown=$(grep -a '^FAILED' "$log"; tail -n 4 "$log")
 else
   verdict="FAILED ($?)"
   shown=$(cat "$log")
