@@ -53,9 +53,9 @@ step_readme() {
   return "$code"
 }
 
-# What the quick tier leaves out, on one Python.
+# What the quick tier leaves out, on one Python, with what programs of users run in.
 step_full() {
-  venv full python3 -e '.[test]'
+  venv full python3 -e '.[test]' django gunicorn distributed
   export CUP_TIER=full
   run_tests -m full
 }
@@ -113,10 +113,14 @@ step_lint() {
 
 step_types() {
   local platform
-  venv types python3 -c .ci/tools.txt mypy -e '.[test]'
+  venv types python3 -c .ci/tools.txt mypy pyrefly ty -e '.[test]'
   for platform in linux darwin win32; do
     check mypy --platform "$platform" --cache-dir "$CI_WORK/mypy-$platform"
+    check ty check --python-platform "$platform" --python "$CI_WORK/venv-types"
   done
+  # For Linux only: it does not see what a return for other platforms leaves out.
+  check pyrefly check --python-platform linux --python-interpreter-path "$(type -P python)"
+  check env CUP_TIER=full python -m pytest tests/test_typing_errors.py
 }
 
 step_pyright() {
@@ -127,11 +131,13 @@ step_pyright() {
   done
   check pyright --pythonplatform Linux --pythonversion 3.14
   check pyright --ignoreexternal --verifytypes cup
+  check env CUP_TIER=full python -m pytest tests/test_typing_errors.py
 }
 
 step_wheel() {
-  venv build python3 -c .ci/tools.txt build
+  venv build python3 -c .ci/tools.txt build twine
   python -m build --outdir "$CI_WORK/dist" .
+  check twine check --strict "$CI_WORK"/dist/*
   venv wheel python3 "$CI_WORK"/dist/*.whl
   cd "$CI_WORK"
   python -I -c 'import cup, cup.services.threadpool, cup.log, cup.net, cup.unittest

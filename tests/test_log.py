@@ -382,6 +382,17 @@ def test_what_cannot_be_a_file_is_refused(tmp_path):
     assert isinstance(caught.value.__cause__, OSError)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such files")
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/fd/2"])
+def test_a_file_of_the_system_is_never_moved_away(path):
+    """`/dev/stdout` leads to a file where the output is one: that can grow."""
+    (handler,) = _log_setup._make_handlers(
+        _log_setup.LoggerParams(logfile=path, maxlogsize=10)
+    )
+    handler.close()
+    assert handler._limit == 0
+
+
 def test_a_second_file_that_fails_leaves_no_first(logfile):
     Path(f"{logfile}.wf").mkdir()
     with pytest.raises(LoggerException, match=r"cup\.log\.wf"):

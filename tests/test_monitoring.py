@@ -1,6 +1,7 @@
 """Statistics of a process, read by its owner over a local socket."""
 
 import enum
+import errno
 import json
 import os
 import socket
@@ -172,6 +173,80 @@ def test_a_file_is_not_removed(tmp_path):
     with pytest.raises(MonitoringError):
         monitoring.expose(path)
     assert path.read_text() == "content"
+
+
+def test_who_exposes_twice_has_two_sockets(folder):
+    with monitoring.expose(one=Service(1)) as first:
+        with monitoring.expose(two=Service(2)) as second:
+            assert first.path != second.path
+            assert [*services(first.path)] == ["one"]
+            assert [*services(second.path)] == ["two"]
+            assert {*monitoring.exposed()} == {first.path, second.path}
+        assert [*services(first.path)] == ["one"]
+    assert monitoring.exposed() == []
+
+
+def test_the_socket_of_another_is_left_alone(tmp_path):
+    path = tmp_path / "other.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(MonitoringError, match="somebody listens"):
+            monitoring.expose(path)
+        assert path.is_socket()
+
+
+@pytest.mark.parametrize("answer", [b"[1]", b"{}", b"null", b"[" * 100_000, b"\xff"])
+def test_an_answer_of_something_else_is_refused(tmp_path, answer):
+    path = tmp_path / "other.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        thread = threading.Thread(target=answer_once, args=(other, answer))
+        thread.start()
+        with pytest.raises(MonitoringError, match="other.sock"):
+            monitoring.read(path)
+        thread.join()
+
+
+def answer_once(server, answer):
+    peer, _ = server.accept()
+    with peer:
+        peer.sendall(answer)
+
+
+def test_it_outlasts_a_lack_of_descriptors(monkeypatch):
+    class Lacking:
+        def __init__(self, real):
+            self.real = real
+            self.times = 2
+
+        def accept(self):
+            if self.times:
+                self.times -= 1
+                raise OSError(errno.EMFILE, "too many open files")
+            return self.real.accept()
+
+        def close(self):
+            self.real.close()
+
+    listen = monitoring._listen
+    monkeypatch.setattr(monitoring, "_listen", lambda path: Lacking(listen(path)))
+    with monitoring.expose(one=Service(1)) as shown:
+        assert [*services(shown.path)] == ["one"]
+
+
+def test_statistics_that_end_their_thread_end_it_not():
+    with monitoring.expose(one=Service(1), bad=Ending()) as shown:
+        for _ in range(2):
+            found = services(shown.path)
+            assert found["one"]["stats"] == 1
+            assert found["bad"]["error"] == "SystemExit()"
+
+
+class Ending:
+    def stats(self):
+        raise SystemExit
 
 
 def test_nobody_there(tmp_path):

@@ -1,5 +1,6 @@
 """`cup.testing.CrashDisk`: what it does, and that it finds what is wrong with a log."""
 
+import contextlib
 import errno
 import inspect
 import itertools
@@ -878,3 +879,78 @@ def test_real_disk_may_not_know_how_to_sync_a_directory(monkeypatch, tmp_path, n
     else:
         OS_DISK.sync_dir(str(tmp_path))
     assert repr(OS_DISK) == "<OsDisk>"
+
+
+def test_a_fault_that_could_never_come_is_refused():
+    disk = CrashDisk()
+    for operation in ("fsync", "note", ""):
+        with pytest.raises(InvalidValue, match="operation"):
+            disk.inject(operation, error=EIO)
+    with pytest.raises(InvalidValue, match="times"):
+        disk.inject("sync", error=EIO, times=0)
+
+
+def test_crashes_that_there_are_none_of_are_refused():
+    disk = CrashDisk()
+    for kinds in ("kill", ["killed"]):
+        with pytest.raises(InvalidValue, match="kinds"):
+            disk.crash_states(kinds=kinds)
+    with pytest.raises(InvalidValue, match="variants"):
+        disk.crash_states(variants=0)
+
+
+def test_negative_sizes_and_offsets_are_refused():
+    _, file = filled()
+    for call in (
+        lambda: file.pread(-1, 0),
+        lambda: file.pread(1, -1),
+        lambda: file.pwrite(b"x", -1),
+        lambda: file.truncate(-1),
+        lambda: file.allocate(-1),
+    ):
+        with pytest.raises(OSError, match="Invalid argument") as refusal:
+            call()
+        assert refusal.value.errno == errno.EINVAL
+    assert file.pread(10, 0) == b"old"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_chain_of_renames_is_durable_as_a_whole(turned):
+    disk = CrashDisk({"/a/x": b"x", "/b/y": b"y", "/c/z": b"z"})
+    renames = [("/a/x", "/b/x"), ("/b/y", "/c/y")]
+    for rename in reversed(renames) if turned else renames:
+        disk.rename(*rename)
+    disk.sync_dir("/c")
+    for state in disk.crash_states(points=[len(disk.trace)]):
+        assert dict(state.files) == {"/b/x": b"x", "/c/y": b"y", "/c/z": b"z"}, state
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "number"),
+    [
+        ("/f", "/full", errno.EISDIR),
+        ("/empty", "/f", errno.ENOTDIR),
+        ("/empty", "/full", errno.ENOTEMPTY),
+        ("/full", "/full/in", errno.EINVAL),
+        ("/none", "/g", errno.ENOENT),
+        ("/f", "/none/f", errno.ENOENT),
+        ("/f", "/f", 0),
+        ("/full", "/empty", 0),
+        ("/full", "/full", 0),
+    ],
+)
+def test_renames_are_refused_as_by_the_system(tmp_path, source, target, number):
+    disk = CrashDisk({"/f": b"", "/full/g": b""})
+    disk.mkdir("/empty")
+    for place, prefix in ((disk, ""), (OS_DISK, str(tmp_path))):
+        if prefix:
+            for path in ("/full", "/empty"):
+                place.mkdir(prefix + path)
+            for path in ("/f", "/full/g"):
+                place.open(prefix + path, create=True, write=True).close()
+        with (
+            contextlib.suppress(OSError) if not number else pytest.raises(OSError) as e
+        ):
+            place.rename(prefix + source, prefix + target)
+        if number:
+            assert e.value.errno == number

@@ -32,6 +32,7 @@ _PARSED: Final = re.compile(
     r"\[(?P<pid>\d+):(?P<tid>[0-9a-fA-F]+)\]\s+\[(?P<srcline>.+?:\d+)\]\s?(?P<msg>.*)",
     re.DOTALL,
 )
+_OF_THE_SYSTEM: Final = {("dev",), ("dev", "fd"), ("proc", "self", "fd")}
 _LEVELS: Final = {
     "NOTSET": logging.NOTSET,
     "DEBUG": logging.DEBUG,
@@ -175,6 +176,8 @@ class _LineFormatter(logging.Formatter):
 def _make_handlers(params: LoggerParams) -> list[logging.Handler]:
     limit = _checked_limit(params)
     path = _checked_path(params.logfile)
+    if path.parts[1:-1] in _OF_THE_SYSTEM:
+        limit = 0  # `/dev/stdout` may lead to a file, and is not ours to move away
     handlers: list[logging.Handler] = [_open_log(path, limit)]
     try:
         if params.gen_wf:

@@ -153,7 +153,7 @@ class CrashDisk:
             The fault, which counts its hits.
 
         Raises:
-            InvalidValue: If a number makes no sense.
+            InvalidValue: If there is no such operation, or a number makes no sense.
         """
         fault = DiskFault(
             operation=operation,
@@ -241,11 +241,19 @@ class CrashDisk:
 
         Returns:
             An iterator; states are made when it comes to them.
+
+        Raises:
+            InvalidValue: If there is no such kind, or `variants` is less than 1.
         """
+        chosen: list[CrashKind] = [*kinds]
+        if unknown := sorted({*chosen} - {*KINDS}):
+            raise InvalidValue(f"kinds: {unknown} are none of {', '.join(KINDS)}")
+        if variants < 1:
+            raise InvalidValue(f"variants={variants}: nothing would be tested; give 1")
         with self._engine.mutex:
             image, trace = self._engine.base.copy(), [*self._engine.trace]
         crashes = Crashes(image, trace, self.seed, self._remount)
-        return crashes.states([*kinds], points, variants)
+        return crashes.states(chosen, points, variants)
 
     # -- what programs do with it ------------------------------------------------------
 
@@ -280,9 +288,7 @@ class CrashDisk:
         event = DiskEvent(operation="rename", path=source, target=target)
         engine.meet(event)
         with engine.mutex:
-            if engine.image.find(source) is None:
-                raise os_error(errno.ENOENT, source)
-            engine.image.place(target)
+            engine.image.check_rename(source, target)
             engine.do(event)
 
     def unlink(self, path: str, /) -> None:

@@ -116,8 +116,14 @@ class CrashFile:
             raise os_error(errno.EBADF, self.path)
         return self._engine.image.files[self._node]
 
+    def _check(self, *numbers: int) -> None:
+        """Refuse sizes and offsets that no system takes."""
+        if min(numbers) < 0:
+            raise os_error(errno.EINVAL, self.path)
+
     def pread(self, size: int, offset: int, /) -> bytes:
         """Read, as `DiskFile.pread`."""
+        self._check(size, offset)
         partial = self._engine.meet(DiskEvent(operation="read", path=self.path))
         size = size if partial is None else min(size, partial)
         with self._engine.mutex:
@@ -125,6 +131,7 @@ class CrashFile:
 
     def pwrite(self, data: Buffer, offset: int, /) -> int:
         """Write, as `DiskFile.pwrite`."""
+        self._check(offset)
         engine = self._engine
         event = DiskEvent(
             operation="write",
@@ -162,6 +169,7 @@ class CrashFile:
         )
 
     def _resize(self, event: DiskEvent) -> None:
+        self._check(event.size)
         engine = self._engine
         engine.meet(event)
         with engine.mutex:

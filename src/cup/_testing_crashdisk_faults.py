@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, get_args
 
+from ._testing_crashdisk_image import DiskOperation
 from .errors import InvalidValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._testing_crashdisk_image import DiskOperation
-
 __all__ = ["DiskFault", "FaultPlan", "Trouble"]
+
+_FALLIBLE: Final = frozenset(get_args(DiskOperation)) - {"note"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +48,13 @@ class DiskFault:
     _short: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.operation not in _FALLIBLE:
+            raise InvalidValue(
+                f"operation={self.operation!r}: no disk does that, so nothing would "
+                f"ever fail; give one of {', '.join(sorted(_FALLIBLE))}"
+            )
+        if self.times is not None and self.times < 1:
+            raise InvalidValue(f"times={self.times}: nothing would ever fail")
         if self.nth < 1:
             raise InvalidValue(f"nth={self.nth}: operations are counted from 1")
         if not self.delay >= 0 or self.partial < 0 or self.error < 0:

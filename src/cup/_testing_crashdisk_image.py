@@ -216,6 +216,29 @@ class Image:
 
     # -- events ------------------------------------------------------------------------
 
+    def check_rename(self, source: str, target: str) -> None:
+        """Refuse what no system does.
+
+        Raises:
+            OSError: If a file would take the place of a directory, or the other way
+                round, or a directory that of one with something in it, or go into
+                itself.
+        """
+        node, there = self.find(source), self.find(target)
+        if node is None:
+            raise os_error(errno.ENOENT, source)
+        self.place(target)
+        if node in self.directories:
+            above, below = split_path(source), split_path(target)
+            if below[: len(above)] == above and below != above:
+                raise os_error(errno.EINVAL, target)
+            if there is not None and there not in self.directories:
+                raise os_error(errno.ENOTDIR, target)
+            if there not in {None, node} and self.directories[there or 0].names:
+                raise os_error(errno.ENOTEMPTY, target)
+        elif there in self.directories:
+            raise os_error(errno.EISDIR, target)
+
     def apply(self, event: DiskEvent) -> None:
         """Let an event have its effect; of the failed ones, a sync alone has one."""
         if event.operation == "sync" and event.error:
@@ -268,10 +291,14 @@ class Image:
     def sync_dir(self, event: DiskEvent) -> None:
         """Store the names in a directory."""
         synced = {event.node}
-        # A rename between directories becomes durable in both of them at once.
-        for change in self.changes:
-            if change.directories() & synced:
-                synced |= change.directories()
+        # A rename between directories becomes durable in both of them at once, with all
+        # else that was done in the other one.
+        before = 0
+        while len(synced) > before:
+            before = len(synced)
+            for change in self.changes:
+                if change.directories() & synced:
+                    synced |= change.directories()
         for node in synced:
             directory = self.directories[node]
             directory.stored = dict(directory.names)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import errno
 import json
 import math
 import os
@@ -33,6 +34,7 @@ from typing_extensions import NotRequired, TypedDict
 from cup import __version__
 from cup._core import fork, lifecycle
 from cup._core.clock import check_timeout
+from cup._core.pause import pause
 from cup._core.threads import OwnThread, join_within
 from cup.errors import InvalidType, InvalidValue, MonitoringError
 
@@ -75,7 +77,12 @@ class Snapshot(TypedDict):
     services: list[ServiceState]
 
 
+_FIELDS: Final = frozenset(Snapshot.__required_keys__)
 _PATIENCE: Final = 2.0  # seconds for who reads slowly
+_BREATH: Final = 0.1  # seconds, when the system has no descriptor left
+_PASSING: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED}
+)
 _LONGEST_TEXT: Final = 200
 _LONGEST_PATH: Final = 100  # bytes; sun_path has 104 to 108, with the zero at its end
 _SUFFIX: Final = ".sock"
@@ -152,7 +159,7 @@ class Exposure:
             state: ServiceState = {"name": name, "type": type(service).__name__}
             try:
                 state["stats"] = _plain(service.stats())
-            except Exception as error:  # noqa: BLE001 - the others are shown
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the others are shown
                 state["error"] = repr(error)[:_LONGEST_TEXT]
             states.append(state)
         return states
@@ -161,8 +168,11 @@ class Exposure:
         while not self._closed:
             try:
                 peer, _ = self._socket.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    return
+                pause(_BREATH, "cup.monitoring", "")
+                continue
 
             with peer:
                 if not self._closed:
@@ -223,8 +233,8 @@ def expose(
         **services: What to show, under which names; more can be added later.
 
     Raises:
-        MonitoringError: If the socket cannot be made, where the system has none
-            (Windows), or where others could reach it.
+        MonitoringError: If the socket cannot be made, somebody listens there already,
+            the system has none (Windows), or others could reach it.
         InvalidType: If a service has no `stats` method.
     """
     return Exposure(_own_path() if path is None else Path(path), services)
@@ -258,12 +268,17 @@ def read(path: str | os.PathLike[str], timeout: float | None = _PATIENCE) -> Sna
             received = bytearray()
             while portion := client.recv(1 << 16):
                 received += portion
-        document: Snapshot = json.loads(received)
-    except (OSError, ValueError) as error:
+        return _checked(json.loads(received))
+    except (OSError, ValueError, RecursionError) as error:
         raise MonitoringError(
             f"no statistics from {os.fspath(path)}: {error}"
         ) from error
-    return document
+
+
+def _checked(document: object) -> Snapshot:
+    if not (isinstance(document, dict) and document.keys() >= _FIELDS):
+        raise ValueError("what answers there is no process that shows its services")
+    return cast("Snapshot", document)
 
 
 def _own_path() -> Path:
@@ -281,7 +296,12 @@ def _own_path() -> Path:
         raise MonitoringError(
             f"others can enter {folder}, or own it; make it yours, with mode 700"
         )
-    return folder / f"{os.getpid()}{_SUFFIX}"
+    path = folder / f"{os.getpid()}{_SUFFIX}"
+    number = 1
+    while _is_served(path):  # this process shows something else there already
+        number += 1
+        path = folder / f"{os.getpid()}-{number}{_SUFFIX}"
+    return path
 
 
 def _folder() -> Path:
@@ -302,6 +322,9 @@ def _listen(path: Path) -> socket.socket:
             f"{path} is too long for a socket; give a path of {_LONGEST_PATH} bytes"
         )
 
+    if _is_served(path):
+        raise MonitoringError(f"somebody listens at {path}; give another path")
+
     server = _make_socket()
     try:
         if path.is_socket():
@@ -309,10 +332,20 @@ def _listen(path: Path) -> socket.socket:
         server.bind(os.fspath(path))
         path.chmod(0o600)
         server.listen()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         server.close()
         raise MonitoringError(f"the socket {path} cannot be made: {error}") from error
     return server
+
+
+def _is_served(path: Path) -> bool:
+    """Tell whether somebody listens there, even one who has no time."""
+    if not path.is_socket():
+        return False
+
+    with _make_socket() as client:
+        client.settimeout(0)
+        return client.connect_ex(os.fspath(path)) in {0, errno.EAGAIN}
 
 
 def _make_socket() -> socket.socket:

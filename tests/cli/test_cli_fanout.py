@@ -752,6 +752,7 @@ def test_wrong_use(fanout, source, args, word):
 def test_missing_source(fanout, tmp_path):
     (tmp_path / "file").write_text("")
     assert "does not exist" in fanout(tmp_path / "none", tmp_path / "x")[2]
+    assert "is empty" in fanout("", tmp_path / "x")[2]
     status, _, err = fanout(tmp_path / "file", tmp_path / "x")
     assert (status, err) == (
         2,

@@ -231,3 +231,23 @@ def test_systemd_means_one_process(tmp_path):
             manager.bind("\0cup-test")
             assert Systemd(place).stopping()
             assert manager.recv(100) == b"STOPPING=1"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["monitor", "--for", "nan"], "--for"),
+        (["monitor", "--state", "/nowhere/at/all"], "nothing can be written"),
+        (["monitor", "--state", "/"], "folder"),
+        (["beat", "--to", "h", "--state", "/nowhere/at/all"], "nothing can be written"),
+        (["beat", "--to", ""], "host"),
+        (["key", "--agent", "a#b"], "cannot stand in a key file"),
+    ],
+)
+def test_what_cannot_be_is_told_before_it_runs(environ, capsys, words, told):
+    assert main(["heartbeat", *words]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    (line,) = output.err.splitlines()
+    assert line.startswith("cup heartbeat: ")
+    assert told in line

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -151,3 +152,50 @@ def test_a_command_loads_only_what_it_needs(command):
         check=True,
     )
     assert run.stderr.strip() == "set()"
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.is_char_device(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "words", [["id", "uuid7"], ["--version"], ["doctor"]], ids=" ".join
+)
+def test_output_that_cannot_be_written_is_told(words):
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with FULL.open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "cup", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+            env=environment,
+        )
+    assert run.returncode == 1
+    assert run.stderr.splitlines() == ["cup: [Errno 28] No space left on device"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize("command", ["doctor", "id uuid7", "wait file /"])
+def test_no_output_at_all_is_no_error(command):
+    run = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m cup {command} >&-"],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a path of any bytes")
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
+def test_names_that_the_output_has_no_code_for(tmp_path, encoding):
+    path = tmp_path / "na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve-\udcff"
+    path.touch()
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    run = without("wait", "file", path, env=environment)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.strip().endswith("ve-\\udcff")

@@ -1,6 +1,7 @@
 """`cup top`: it shows what running processes show of themselves."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -80,7 +81,7 @@ def test_a_process_that_shows_nothing(name, capsys):
     assert name in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("interval", ["0", "-1", "nan"])
+@pytest.mark.parametrize("interval", ["0", "-1", "nan", "inf"])
 def test_an_interval_that_is_none(interval, capsys):
     assert main(["top", f"--interval={interval}"]) == 2
     assert "--interval" in capsys.readouterr().err
@@ -114,3 +115,10 @@ def test_a_table_is_for_terminals(capsys, monkeypatch):
     with monitoring.expose(lock=lock):
         assert main(["top", "--once"]) == 0
     assert "service" in capsys.readouterr().out
+
+
+def test_a_process_that_exposes_twice_is_shown_whole(capsys):
+    with monitoring.expose(one=RWLock()), monitoring.expose(two=RWLock()):
+        assert main(["top", str(os.getpid()), "--once", "--json"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(one["services"][0]["name"] for one in shown) == ["one", "two"]

@@ -115,6 +115,8 @@ def test_process_and_socket(cup_wait, tmp_path):
         ("file", "/", "--fail-if", "teatime 5"),
         ("file", "/", "--fail-if", "file"),
         ("file", "/", "--fail-if", "port 99999"),
+        ("file", "/", "--fail-if", "regex x ("),
+        ("port", "²"),
         ("file", "/", "--fail-if", "'"),
         ("file", "/", "--fail-if", ""),
     ],

@@ -1,5 +1,6 @@
 """Waiting on threads: `block`, its time-outs, and what ends a wait early."""
 
+import asyncio
 import linecache
 import sys
 import threading
@@ -22,10 +23,12 @@ from core_tools import (
     wait_for,
 )
 
-from cup._core import wait
+from cup._core import pause as pausing, wait
 from cup._core.clock import (
     LONGEST,
     SYSTEM,
+    ClockJump,
+    ClockWatch,
     SystemClock,
     check_timeout,
     deadline_after,
@@ -33,8 +36,14 @@ from cup._core.clock import (
 from cup._core.interrupt import Target
 from cup._core.line import Fifo, Latch, Line
 from cup._core.park import LockParker
+from cup._core.pause import pause
 from cup._core.wait import Ask, Reach, State, ThreadWaiter, block
-from cup.errors import InvalidType, InvalidValue, WaitTimeout
+from cup.errors import (
+    BlockingInLoopWarning,
+    InvalidType,
+    InvalidValue,
+    WaitTimeout,
+)
 from cup.testing import VirtualClock
 
 HUGE = [LONGEST * 2, 1e300, 10**30]
@@ -91,6 +100,50 @@ def test_deadlines_are_counted_on_the_clock_that_is_given():
     assert abs(SYSTEM.monotonic() - time.monotonic()) < 1.0
     assert abs(SYSTEM.time() - time.time()) < 1.0
     assert repr(SYSTEM) == "SystemClock()"
+
+
+# -- the watch over the clocks ---------------------------------------------------------
+
+
+def test_a_watch_tells_a_set_clock_from_a_slept_machine():
+    clock = VirtualClock()
+    watch = ClockWatch(clock)
+    clock.advance(3600)
+    assert watch.look() is None
+    clock.step_wall(-90)
+    assert watch.look() == ClockJump(stepped=-90, slept=0)
+    assert watch.look() is None
+    clock.suspend(600)
+    assert watch.look() == ClockJump(stepped=0, slept=600)
+    clock.suspend(600)
+    clock.step_wall(30)
+    assert watch.look() == ClockJump(stepped=30, slept=600)
+
+
+def test_a_watch_leaves_out_what_slewing_does():
+    clock = VirtualClock()
+    watch = ClockWatch(clock)
+    clock.step_wall(0.5)
+    assert watch.look() is None
+    clock.suspend(0.5)
+    assert watch.look() is None
+    clock.suspend(90)
+    clock.step_wall(0.5)
+    assert watch.look() == ClockJump(stepped=0, slept=90)
+
+
+def test_a_watch_that_begins_anew_has_seen_nothing():
+    clock = VirtualClock()
+    watch = ClockWatch(clock)
+    clock.step_wall(90)
+    clock.suspend(90)
+    watch.begin()
+    assert watch.look() is None
+
+
+def test_the_clock_of_this_machine_can_be_watched():
+    assert SYSTEM.suspended() > -0.001  # two clocks, read one after the other
+    assert ClockWatch(SYSTEM).look() is None
 
 
 @pytest.mark.parametrize("timeout", [None, 0, -1, 5.0, float("inf")])
@@ -410,6 +463,34 @@ def test_an_interrupt_ends_the_wait():
     assert ask.state is State.GONE
     line.leave(held)
     line.check()
+
+
+def test_a_pause_takes_its_time_and_says_where_it_does_not_belong():
+    began = time.monotonic()
+    pause(0.02, "Thing.rest", "AsyncThing.rest")
+    assert time.monotonic() - began >= 0.02
+
+    async def main():
+        pause(0.0, "Thing.rest", "AsyncThing.rest")
+
+    with pytest.warns(BlockingInLoopWarning, match=r"await AsyncThing\.rest"):
+        asyncio.run(main())
+
+
+def test_an_interrupt_ends_a_pause():
+    thread, target = interruptible(lambda: pause(10 * PATIENCE, "a", "b"))
+    assert target.post(Interrupted)
+    with pytest.raises(Interrupted):
+        thread.result()
+
+
+def test_a_stray_wake_ends_no_pause(monkeypatch):
+    parker = LockParker()
+    parker.wake()
+    monkeypatch.setattr(pausing, "LockParker", lambda: parker)
+    began = time.monotonic()
+    pause(0.02, "a", "b")
+    assert time.monotonic() - began >= 0.02
 
 
 def test_an_interrupt_that_meets_a_grant_passes_it_on(monkeypatch):

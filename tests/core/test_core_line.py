@@ -326,6 +326,19 @@ def test_asks_of_dead_loops_are_purged_when_the_line_grows():
     assert ready.state is State.WAITING
 
 
+def test_asks_of_dead_loops_are_purged_behind_one_that_waits():
+    line = Permits(0)
+    first, _ = file(line)
+    dead = [file(line, A) for _ in range(40)]
+    for _, waiter in dead:
+        waiter.state = Reach.GONE
+    last = [file(line)[0] for _ in range(40)]
+    assert len(line) == 41
+    assert line._homes == {}
+    assert all(ask.state is State.GONE for ask, _ in dead)
+    assert [ask.state for ask in (first, *last)] == [State.WAITING] * 41
+
+
 def test_purging_costs_little():
     line = Permits(0)
     looks = []

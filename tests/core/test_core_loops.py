@@ -5,6 +5,7 @@ import gc
 import math
 import sys
 import time
+import types
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from core_tools import (
     Thread,
     Want,
     collect,
+    run_python,
     take,
     until,
     wait_for,
@@ -490,6 +492,45 @@ def test_there_is_no_loop_in_a_thread():
     steps = ablock(Want(Permits()))
     with pytest.raises(LoopGone):
         steps.send(None)
+
+
+def test_where_no_loop_was_ever_loaded_there_is_none():
+    answer = run_python(
+        """
+import sys
+from cup._core import loops
+from cup.errors import LoopGone
+
+for find in [loops.current_loop, loops.current_task]:
+    try:
+        find()
+    except LoopGone as error:
+        print("no event loop" in str(error))
+print("asyncio" in sys.modules, "trio" in sys.modules)
+"""
+    )
+    assert answer.split() == ["True", "True", "False", "False"]
+
+
+def test_asyncio_asks_anyio_only_about_tasks_that_it_may_know(monkeypatch):
+    name = "anyio._backends._asyncio"
+    answers = []
+
+    async def main():
+        look, task = current_loop().may_be_cancelled, asyncio.current_task()
+        answers.append(look(task))
+        with anyio.CancelScope():
+            answers.append(look(task))
+            await checkpoint()
+        answers.append(look(task))
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, name, types.ModuleType(name))
+            answers.append(look(task))  # an anyio that keeps its books elsewhere
+            patch.delitem(sys.modules, name)
+            answers.append(look(task))
+
+    asyncio.run(main())
+    assert answers == [False, True, False, True, False]
 
 
 async def test_a_task_is_found():

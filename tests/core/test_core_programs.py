@@ -14,6 +14,7 @@ from core_tools import PATIENCE, Thread, run_python, switching_fast, wait_for
 from cup._core import timekeeper
 from cup._core.park import LockParker
 from cup._core.program import Program, ThreadDriver, perform
+from cup._core.threads import OwnThread, join_all, join_within
 from cup._core.timekeeper import Timekeeper
 from cup.testing import VirtualClock, VirtualDriver
 
@@ -257,6 +258,72 @@ def test_a_thread_that_cannot_be_started_is_started_by_the_next_nudge(monkeypatc
                 driver.nudge(0.0)
         driver.nudge(0.0)
         wait_for(lambda: program.steps)
+
+
+class Stopped(BaseException):
+    """What a signal handler raises."""
+
+
+@pytest.mark.parametrize("broken", [KeyError, RuntimeError])
+def test_what_a_handler_raises_comes_out_of_a_start_that_it_broke(monkeypatch, broken):
+    """`threading` fails over what the handler left; that is not the news."""
+
+    def start(_):
+        try:
+            raise Stopped
+        finally:
+            raise broken
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(Stopped):
+        own_thread(list).start()
+    try:
+        raise LookupError
+    except LookupError:
+        with pytest.raises(Stopped):
+            own_thread(list).start()
+
+
+def test_an_error_that_was_there_before_a_start_is_not_its_cause(monkeypatch):
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    try:
+        raise LookupError
+    except LookupError:
+        with pytest.raises(RuntimeError, match="can't start"):
+            own_thread(list).start()
+
+
+def own_thread(target):
+    return OwnThread(target, name="a thread of the tests", daemon=True)
+
+
+def test_a_thread_is_called_off_until_it_begins():
+    called = []
+    thread = own_thread(lambda: called.append(None))
+    assert thread.call_off()
+    assert thread.call_off()
+    thread.start()
+    assert join_within(thread, PATIENCE)
+    assert not called
+
+    thread = own_thread(lambda: called.append(None))
+    thread.start()
+    wait_for(lambda: called)
+    assert not thread.call_off()
+    thread.join()
+
+
+def test_joining_leaves_out_the_caller_and_what_was_not_started():
+    go = threading.Event()
+    thread, idle = own_thread(go.wait), own_thread(list)
+    thread.start()
+    assert not join_within(thread, 0.01)
+    go.set()
+    join_all([threading.current_thread(), idle, thread])
+    assert not thread.is_alive()
 
 
 def test_a_stopped_driver_is_quiet():

@@ -19,6 +19,7 @@ from thread_tools import (
 )
 
 import cup.err
+from cup._core.interrupt import targets
 from cup.errors import (
     InvalidType,
     InvalidValue,
@@ -764,3 +765,28 @@ print("main ends")
 """
     )
     assert out == "main ends\n"
+
+
+@pytest.mark.parametrize("tid", [None, "1", 1.5])
+def test_an_identifier_of_another_type_is_refused(tid):
+    with pytest.raises(InvalidType, match="identifier of a thread"):
+        async_raise(tid, Stopped)
+
+
+def test_a_second_start_takes_no_guard_from_the_first(monkeypatch):
+    """It comes before the first one has got as far as the thread."""
+    real, starts = threading.Thread.start, []
+
+    def start(thread):
+        starts.append(thread)
+        if len(starts) > 1:
+            raise RuntimeError("threads can only be started once")
+        with pytest.raises(RuntimeError, match="only be started once"):
+            thread.start()
+        real(thread)
+
+    thread = CupThread(target=lambda: thread.ident in targets)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    thread.start()
+    thread.join()
+    assert thread.result is True

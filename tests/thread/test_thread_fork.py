@@ -361,3 +361,47 @@ def test_other_threads_are_over_in_the_child():
     assert in_child(child) == "[0, True, None]"
     stop.set()
     thread.join()
+
+
+def test_a_reader_of_the_child_is_not_taken_for_one_of_the_parent(others):
+    lock = RWLock()
+    reader = others.actor(lock)
+    reader.do("acquire_readlock")
+
+    def child():
+        reads, done = threading.Event(), threading.Event()
+
+        def read():
+            with lock.read():
+                reads.set()
+                done.wait(PATIENCE)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        reads.wait(PATIENCE)
+        try:
+            lock.acquire_writelock(0)
+        except LockTimeout:
+            kept_out = True
+        else:
+            kept_out = False
+        done.set()
+        thread.join(PATIENCE)
+        return kept_out and is_free(lock)
+
+    assert in_child(child) == "True"
+    reader.do("release_readlock")
+
+
+def test_a_thread_of_the_child_inherits_nothing_with_an_identifier(fork, others):
+    lock = RWLock()
+    reader = others.actor(lock)
+    reader.do("acquire_readlock")
+    (ident,) = lock.readers
+
+    def child():
+        free = not lock.locked()
+        return free and lock.enter_to_write(ident) and lock.exit_from_writing(ident)
+
+    assert in_child(child, fork=fork) == "True"
+    reader.do("release_readlock")

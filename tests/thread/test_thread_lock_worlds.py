@@ -344,6 +344,18 @@ def test_a_closed_loop_does_not_own_a_lock_for_who_comes(loop, kind):
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
+def test_the_end_of_a_block_of_a_closed_loop_gives_its_lock_back(loop, kind):
+    lock = RWLock()
+    task = loop.create_task(hold(lock, kind))
+    run_a_little(loop)
+    coroutine = task.get_coro()
+    bury(loop, task)
+    assert lock.locked()
+    coroutine.close()
+    assert not lock.locked()  # before anybody came and looked for dead owners
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
 def test_a_closed_loop_does_not_own_a_lock_for_who_waits(loop, kind):
     lock = RWLock()
     task = loop.create_task(hold(lock, kind))

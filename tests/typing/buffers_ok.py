@@ -9,7 +9,6 @@ from typing_extensions import Buffer as BytesLike, assert_type
 
 from cup.protocols import AsyncBufferPoolAPI, BufferPoolAPI
 from cup.services.buffers import (
-    MEDIUM_BLOCK_SIZE,
     AsyncBufferPool,
     Buffer,
     BufferedReceiver,
@@ -72,12 +71,3 @@ class Receiver(BufferedReceiver):
 
 def as_asyncio_takes_it(pool: BufferPool) -> asyncio.BaseProtocol:
     return Receiver(pool.acquire())
-
-
-def refused(pool: BufferPool, buffer: Buffer) -> None:
-    BufferPool(MEDIUM_BLOCK_SIZE, 100, leaks="all")  # type: ignore[arg-type]
-    BufferPool("2")  # type: ignore[arg-type]
-    pool.acquire("2")  # type: ignore[arg-type]
-    pool.deallocate(b"")  # type: ignore[arg-type]
-    buffer.set(3)  # type: ignore[arg-type]
-    buffer.append("text")  # type: ignore[arg-type]

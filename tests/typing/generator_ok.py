@@ -53,11 +53,3 @@ def kinds() -> None:
         SnowflakeGenerator(layout=SONY),
     ]
     del texts, numbers
-
-
-def refused() -> None:
-    ULIDGenerator(policy="hope")  # type: ignore[arg-type]
-    SnowflakeGenerator(worker="five")  # type: ignore[arg-type]
-    CounterGenerator("5")  # type: ignore[arg-type]
-    numbers: IDGenerator[int] = ULIDGenerator()  # type: ignore[assignment]
-    del numbers

@@ -30,8 +30,3 @@ def interrupts(thread: CupThread) -> None:
     assert_type(thread.raise_exc(ValueError("why")), int)
     assert_type(thread.terminate(times=3), bool)
     assert_type(thread.get_my_tid(), int | None)
-
-
-def refused(thread: CupThread) -> None:
-    thread.raise_exc("ValueError")  # type: ignore[arg-type]
-    RWLock("random")  # type: ignore[arg-type]

@@ -56,12 +56,3 @@ def inside_of_a_job() -> None:
     assert_type(run_in_loop(area, 2, height=3.0), float)
     assert_type(await_in_loop(fetch, "x"), bytes)
     assert_type(current_job(), Job[object] | None)
-
-
-def refused(pool: ThreadPool) -> None:
-    pool.submit(area, "2")  # type: ignore[arg-type]
-    pool.submit(area, 2, depth=3)  # type: ignore[call-arg]
-    pool.submit(area)  # type: ignore[call-arg]
-    pool.post(area, height=None)  # type: ignore[call-arg, arg-type]
-    pool.options(on_cancel="explode")  # type: ignore[arg-type]
-    ThreadPool(when_full="explode")  # type: ignore[arg-type]

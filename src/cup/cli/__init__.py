@@ -6,6 +6,7 @@ Each command is a module with `SUMMARY`, `configure(parser)` and `run(args)`.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
@@ -31,6 +32,7 @@ COMMANDS: Final = (
 )
 """The commands, as `cup --help` shows them."""
 
+FAILED: Final = 1
 USAGE_ERROR: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 
@@ -58,8 +60,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status. 2 stands for a usage error or a missing package and 130 for
         Ctrl-C; `--help` of each command lists the others.
     """
+    _mend_streams()
     try:
-        words = sys.argv[1:] if argv is None else argv
+        status = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()  # what cannot be written shall be told here
+    except BrokenPipeError:  # nobody reads on, as in `cup demo | head`
+        _drop_output()
+        return FAILED
+    except OSError as error:  # a full disk under the output, for one
+        print(f"cup: {error}", file=sys.stderr)
+        _drop_output()
+        return FAILED
+    except BaseException as error:
+        if not _is_interrupt(error):
+            raise
+        print("cup: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return status
+
+
+def _run(words: Sequence[str]) -> int:
+    try:
         args = _parser(words).parse_args(words)
         run: Callable[[argparse.Namespace], int] = args.run
         return run(args)
@@ -68,14 +89,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MissingExtra as error:
         print(f"cup: {error}", file=sys.stderr)
         return USAGE_ERROR
-    except BrokenPipeError:  # nobody reads on, as in `cup demo | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except BaseException as error:
-        if not _is_interrupt(error):
-            raise
-        print("cup: interrupted", file=sys.stderr)
-        return INTERRUPTED
+
+
+def _mend_streams() -> None:
+    """Let output that is closed go nowhere, and show what has no code as an escape."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere, or the interpreter complains."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

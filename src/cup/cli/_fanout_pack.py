@@ -273,6 +273,9 @@ def pack_folder(source: str, excludes: Sequence[str], into: IO[bytes]) -> Pack:
             a folder nor a link, or if it changes meanwhile.
         OSError: If it cannot be read, or the archive not be written.
     """
+    if not source:  # a variable that is not set; it would mean the working directory
+        raise InvalidValue("the source is empty; give a folder")
+
     real = os.path.realpath(source)
     if not Path(real).is_dir():
         what = "is no folder" if os.path.lexists(source) else "does not exist"

@@ -6,13 +6,15 @@ command (`_heartbeat_beat`).
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import RawDescriptionHelpFormatter
 from contextlib import suppress
+from math import isnan
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from cup.errors import HeartbeatError, NetError, WaitTimeout
+from cup.errors import HeartbeatError, InvalidValue, NetError, WaitTimeout
 from cup.net import get_local_hostname
 from cup.services.heartbeat import (
     PORT,
@@ -165,6 +167,7 @@ def run(args: Namespace) -> int:
         The exit status.
     """
     try:
+        _check(args)
         if args.action == "key":
             return _make_key(args)
         if args.action == "beat":
@@ -174,6 +177,26 @@ def run(args: Namespace) -> int:
     except (HeartbeatError, NetError, OSError, ValueError) as error:
         print(f"cup heartbeat: {error}", file=sys.stderr)
         return _FAILED
+
+
+def _check(args: Namespace) -> None:
+    """Refuse what would be told only once it runs.
+
+    Raises:
+        InvalidValue: If a time makes no sense, or the state cannot be kept.
+    """
+    if isnan(getattr(args, "seconds", None) or 0.0):
+        raise InvalidValue("--for is NaN; give seconds")
+
+    state: str | None = getattr(args, "state", None)
+    if state is None:
+        return
+
+    folder = os.path.dirname(os.path.abspath(state))  # noqa: PTH100, PTH120
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):  # noqa: PTH112
+        raise InvalidValue(f"--state {state}: nothing can be written in {folder}")
+    if os.path.isdir(state):  # noqa: PTH112
+        raise InvalidValue(f"--state {state} is a folder; give a file")
 
 
 # Keys

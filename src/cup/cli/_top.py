@@ -46,6 +46,7 @@ exit status:
 _FAILED: Final = 1
 _NOTHING: Final = 2
 _LEAST: Final = 0.05  # seconds between two looks
+_MOST: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Watch until the processes have ended, or Ctrl-C."""
     wanted: list[str] = args.processes
-    if not args.interval >= _LEAST:
-        print(f"cup top: --interval has to be {_LEAST} or more", file=sys.stderr)
+    if not _LEAST <= args.interval <= _MOST:
+        print(f"cup top: --interval has to be {_LEAST} to {_MOST}", file=sys.stderr)
         return _NOTHING
 
     try:
@@ -117,7 +118,7 @@ def run(args: Namespace) -> int:
 def _look(wanted: list[str]) -> list[Snapshot]:
     """Ask the processes that were named, or whichever there are."""
     if wanted:
-        return [monitoring.read(_path_of(name)) for name in wanted]
+        return [monitoring.read(path) for name in wanted for path in _paths_of(name)]
 
     documents: list[Snapshot] = []
     for path in monitoring.exposed():
@@ -128,14 +129,18 @@ def _look(wanted: list[str]) -> list[Snapshot]:
     return documents
 
 
-def _path_of(name: str) -> Path:
+def _paths_of(name: str) -> list[Path]:
     if not name.isdecimal():
-        return Path(name)
+        return [Path(name)]
 
-    for path in monitoring.exposed():
-        if path.stem == name:
-            return path
-    raise MonitoringError(f"process {name} does not show its services, or is not yours")
+    paths = [
+        path for path in monitoring.exposed() if path.stem.partition("-")[0] == name
+    ]
+    if not paths:
+        raise MonitoringError(
+            f"process {name} does not show its services, or is not yours"
+        )
+    return paths
 
 
 def _keep_looking(

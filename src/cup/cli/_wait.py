@@ -201,18 +201,18 @@ def _parse(text: str) -> Wanted:
     _add_what(parser, kind)
     try:
         return _KINDS[kind](parser.parse_args(words))
-    except InvalidValue as error:
+    except (InvalidValue, re.error) as error:
         raise InvalidValue(f"--fail-if {text!r}: {error}") from None
 
 
 def _process(args: Namespace) -> Wanted:
-    target: str | int = int(args.target) if args.target.isdigit() else args.target
+    target: str | int = int(args.target) if args.target.isdecimal() else args.target
     return ProcessGone(target) if args.gone else ProcessRunning(target)
 
 
 def _port(args: Namespace) -> Wanted:
     host, colon, port = args.place.rpartition(":")
-    if not port.isdigit():
+    if not port.isdecimal():
         raise InvalidValue(f"{args.place!r} is no port; give 5432 or db:5432")
     make = PortFree if args.free else PortOpen
     if not colon:

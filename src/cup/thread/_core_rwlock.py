@@ -43,6 +43,8 @@ class RWCore(RWState):
             LockDeadlock: If the owner writes, and would wait for itself.
             LockBroken: If a writer vanished in a fork.
         """
+        if not stamp[0] or self._generation != fork.epoch:
+            self._check_fork()  # first: new threads get the identifiers of old ones
         readers = self.readers
         if owner in readers:
             readers[owner] += 1
@@ -105,6 +107,8 @@ class RWCore(RWState):
             LockDeadlock: If the owner holds the lock, and would wait for itself.
             LockBroken: If a writer vanished in a fork.
         """
+        if not stamp[0] or self._generation != fork.epoch:
+            self._check_fork()
         if self.writer == owner:
             if not self.reentrant:
                 raise LockDeadlock(
@@ -120,8 +124,6 @@ class RWCore(RWState):
                 "release the read lock first"
             )
 
-        if not stamp[0] or self._generation != fork.epoch:
-            self._check_fork()
         with self.mutex:
             free = not self.closed and self.writer is None
             self.closed = True

@@ -214,6 +214,7 @@ class RWState(Line):
 
     def locked(self) -> bool:
         """Tell whether anybody reads or writes."""
+        self._check_fork()
         return self.writer is not None or bool(self.readers)
 
     def __repr__(self) -> str:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
+from cup._core import fork
 from cup._core.clock import check_timeout
+from cup._core.fork import stamp
 from cup._core.loops import ablock, current_loop, current_task
 from cup.errors import LoopGone
 
@@ -211,6 +213,8 @@ async def _enter(lock: RWLock, wait_time: float | None) -> object:
     if not loop.may_pass(owner):
         await loop.immediate()
     # `lock.enter`, written out: a call costs as much as a lock.
+    if not stamp[0] or lock._generation != fork.epoch:  # noqa: SLF001 - its face
+        lock._check_fork()  # noqa: SLF001
     readers = lock.readers
     if owner in readers:
         readers[owner] += 1

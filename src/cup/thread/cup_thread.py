@@ -188,10 +188,13 @@ def async_raise(tid: int, exctype: type[BaseException]) -> int:
         1 if it was posted.
 
     Raises:
-        InvalidType: If `exctype` is no class of exceptions.
+        InvalidType: If `exctype` is no class of exceptions, or `tid` no int.
         InvalidValue: If there is no such thread.
     """
     _check_exception(exctype, only_classes=True)
+    if not isinstance(tid, int):
+        raise InvalidType(f"tid must be the identifier of a thread, not {tid!r}")
+
     if not _post(tid, exctype):
         raise InvalidValue(f"there is no thread with the identifier {tid} (any more)")
 

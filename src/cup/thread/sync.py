@@ -105,6 +105,8 @@ class RWLock(RWCore):
             return
 
         # `enter`, written out: a call costs as much as a lock.
+        if not stamp[0] or self._generation != fork.epoch:
+            self._check_fork()
         readers = self.readers
         if me in readers:
             readers[me] += 1

@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 import socket
+import threading
 import time
 
 import anyio
@@ -26,6 +27,7 @@ from cup.services.autowait import (
     ProcessGone,
     RegexInFile,
     Won,
+    _core_files,
     aio,
     all_of,
     any_of,
@@ -273,6 +275,73 @@ def test_awaited_predicate(colour, paths):
         face.wait(Predicate(fail, ignoring=(KeyError,)), 0.01)
 
 
+@pytest.mark.parametrize("colour", ["asyncio", "trio"])
+def test_a_function_may_return_what_is_to_be_awaited(colour, paths):
+    a, _ = paths
+    a.touch()
+    answers = iter([0, 0, 7, 0])
+
+    face = Face(colour)
+    asked = Predicate(lambda: say(next(answers)), every=0.001)
+    assert face.wait(FileExists(a) & asked, LONG) == (a, 7)
+    assert not face.satisfied(asked)
+    assert not face.wait_return_true(lambda: say(0), 0.02, 0.001)
+    assert face.wait_return_false(lambda: say(0), LONG)
+
+
+async def say(answer):
+    return answer
+
+
+@pytest.mark.parametrize("colour", ["asyncio", "trio"])
+def test_a_tree_is_walked_beside_the_loop_and_functions_are_called_on_it(
+    colour, tmp_path, monkeypatch
+):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "x").touch()
+    here, walked, called = threading.get_ident(), set(), set()
+    scan = _core_files._scan
+
+    def note(place):
+        walked.add(threading.get_ident())
+        return scan(place)
+
+    monkeypatch.setattr(_core_files, "_scan", note)
+    tree = FileExists(tmp_path, glob="x", recursive=True)
+    face = Face(colour)
+    asked = Predicate(lambda: called.add(threading.get_ident()) or len(called) > 0)
+    assert face.wait(tree & asked, LONG)[0].name == "x"
+    assert face.look(tree & asked).met
+    assert face.satisfied(tree & asked)
+    assert here not in walked
+    assert called == {here}
+
+
+@pytest.mark.parametrize("colour", ["asyncio", "trio"])
+def test_a_function_that_hangs_at_the_end_is_given_up(colour):
+    calls = []
+
+    async def ask():
+        calls.append(1)
+        await anyio.sleep(LONG if len(calls) > 1 else 0)
+
+    start = time.monotonic()
+    with pytest.raises(ConditionTimeout):
+        Face(colour).wait(Predicate(ask, every=LONG), 0.05)
+    assert time.monotonic() - start < LONG / 2
+    assert len(calls) == 2
+
+
+def test_threads_refuse_what_is_to_be_awaited(paths):
+    asked = Predicate(lambda: say(0))
+    for call in (
+        lambda: wait(asked, 1),
+        lambda: wait(FileExists(paths[0]) | asked, 0),
+    ):
+        with pytest.raises(InvalidType, match=r"aio\.wait"):
+            call()
+
+
 def test_threads_refuse_coroutine_functions():
     async def ask():
         return True
@@ -300,6 +369,10 @@ def test_predicate_is_a_value():
         (all_of, InvalidValue),
         (any_of, InvalidValue),
         (lambda: Predicate(3), InvalidType),
+        (lambda: PortOpen(80, 5), InvalidType),
+        (lambda: PortOpen(80, ""), InvalidValue),
+        (lambda: RegexInFile("/x", "x", count="2"), InvalidType),
+        (lambda: RegexInFile("/x", "x", window=1e5), InvalidType),
         (lambda: Predicate(len, every=float("inf")), InvalidValue),
         (lambda: FileExists("/").held_for(float("nan")), InvalidValue),
         (lambda: FileExists("/").held_for(None), InvalidValue),

@@ -261,3 +261,8 @@ def test_no_descriptor_is_left(threads):
             threads.satisfied(PortOpen(port))
             threads.satisfied(PortOpen(port, "127.0.0.1", probe="connect"))
         assert open_files() == before
+
+
+def test_a_name_that_no_host_can_have(face):
+    with pytest.raises(ConditionTimeout, match="no host can have this name"):
+        face.wait(PortOpen(80, "a..b", probe="connect"), 0.05)

@@ -264,3 +264,21 @@ def test_message_tells_what_is_missing(tmp_path):
         wait(RegexInFile(tmp_path / "a" / "b", "x"), 0)
     assert not satisfied(RegexInFile(tmp_path / "a" / "b", "x"))
     assert not sync.wait_until_reg_str_exist(tmp_path / "a" / "b", "x", 0)
+
+
+def test_a_mark_at_the_begin_of_utf_8_is_no_text(tmp_path):
+    path = tmp_path / "windows.log"
+    path.write_text("ready one\nready two\n", encoding="utf-8-sig")
+    for encoding in ("utf-8-sig", "UTF_8_SIG", "utf-8"):
+        found = wait(RegexInFile(path, "^ready two", encoding=encoding), 0)
+        assert (found.line, found.number, found.offset) == ("ready two", 2, 13)
+        assert satisfied(RegexInFile(path, "^ready one", encoding=encoding))
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"\x52eady", r"\u0052eady", r"^\122eady", r"R\145ady"]
+)
+def test_characters_may_be_written_as_numbers(tmp_path, pattern):
+    path = tmp_path / "app.log"
+    path.write_text("Ready\n")
+    assert satisfied(RegexInFile(path, pattern))

@@ -8,6 +8,7 @@ import sys
 import pytest
 from buffers_tools import content, in_thread, settled, tcp_pair, tls_pair
 
+from cup.errors import BufferReleased
 from cup.services.buffers import BufferPool, _core_buffer as buffer_module
 
 SIZE = 100
@@ -206,3 +207,13 @@ def test_pipes_break_in_the_middle(pool):
         assert buffer.tell() == at
     os.close(w)
     assert not select.select([], [], [], 0)[0]
+
+
+def test_a_released_buffer_is_not_sent(pool):
+    buffer = pool.acquire(2)
+    buffer.set(b"abc")
+    buffer.release()
+    with pytest.raises(BufferReleased):
+        buffer.writevall(-1)
+    with pytest.raises(BufferReleased):
+        buffer.sendall(None)

@@ -10,6 +10,7 @@ from buffers_tools import settled
 
 from cup.errors import (
     BufferOverflow,
+    BufferPoolError,
     BufferTooLarge,
     InvalidType,
     InvalidValue,
@@ -390,3 +391,58 @@ def test_a_buffer_is_true_and_cannot_be_pickled(buffer):
     assert buffer
     with pytest.raises(TypeError, match="cannot be pickled"):
         copy.copy(buffer)
+
+
+@pytest.mark.parametrize("face", [BufferPool, AsyncBufferPool])
+def test_subclasses_may_give_the_sizes_in_either_order(face):
+    class Own(face):
+        def __init__(self, *named):
+            super().__init__(MEDIUM_BLOCK_SIZE, 7)
+
+    class Named(face):
+        def __init__(self, name, blocks):
+            super().__init__(pool_size=blocks, block_size=SIZE)
+
+    for pool in (Own(), Own(1, 2, 3)):
+        assert pool.stats().total == 7
+        assert pool.block_size == MEDIUM_BLOCK_SIZE
+    assert Named("a name", 3).stats().total == 3
+
+
+def test_a_pool_of_more_blocks_than_can_be_listed_is_refused():
+    for blocks in (10**15, 10**30):
+        with pytest.raises(BufferPoolError, match="blocks"):
+            BufferPool(pool_size=blocks, block_size=SMALL_BLOCK_SIZE)
+
+    pool = BufferPool(4, SMALL_BLOCK_SIZE, extendable=True)
+    done, message = pool.allocate(10**12)
+    assert not done
+    assert "4 are free" in message
+    assert pool.stats().total == 4
+
+
+@pytest.mark.parametrize("size", [1.5, "1", None])
+def test_a_length_is_an_int(pool, size):
+    with pool.acquire() as buffer:
+        buffer.set(b"abc")
+        for change in (buffer.filled, buffer.truncate):
+            with pytest.raises(InvalidType):
+                change(size)
+        assert buffer.tobytes() == b"abc"
+
+
+async def test_a_bad_timeout_is_refused_also_where_nothing_waits(pool, anyio_backend):
+    for timeout, error in ((float("nan"), InvalidValue), ("1", InvalidType)):
+        with pytest.raises(error):
+            pool.acquire(1, timeout)
+        with pytest.raises(error):
+            await pool.aio.acquire(1, timeout)
+    assert settled(pool)
+
+
+@pytest.mark.parametrize("size", ["8", 8.0, None])
+def test_a_length_is_a_whole_number(buffer, size):
+    buffer.set(b"abc")
+    with pytest.raises(InvalidType, match="a size is an int"):
+        buffer.truncate(size)
+    assert buffer.tobytes() == b"abc"

@@ -466,6 +466,32 @@ async def test_what_is_no_stream_is_refused(pool):
                 await call(near, buffer)
 
 
+class Foreign:
+    """A stream that is none of anyio's: trio's, or somebody's own."""
+
+    def __init__(self, data=b""):
+        self.data = bytearray(data)
+
+    async def receive_some(self, most):
+        chunk = bytes(self.data[:most])
+        del self.data[:most]
+        return chunk
+
+    async def send_all(self, chunk):
+        self.data += chunk
+
+
+async def test_streams_of_others_are_received_from_and_sent_to(pool):
+    data = content(3 * SIZE)
+    came, gone = Foreign(data), Foreign()
+    with await pool.aio.acquire(4) as buffer:
+        while await receive_into(came, buffer):
+            pass
+        assert buffer.tobytes() == data
+        assert await send_from(gone, buffer) == len(data)
+        assert gone.data == data
+
+
 def test_without_a_loop_it_says_so(pool):
     with pool.acquire() as buffer, tcp_pair() as (near, _):
         near.setblocking(False)

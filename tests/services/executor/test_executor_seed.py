@@ -225,6 +225,10 @@ def test_bad_arguments_are_refused():
             made.delay_exec(float("inf"), print, 1)
     with pytest.raises(InvalidValue):
         ExecutionService(0)
+    with pytest.raises(InvalidType, match="store"):
+        ExecutionService(store=5)
+    with pytest.raises(InvalidType, match="name"):
+        ExecutionService(name=5)
     with pytest.raises(ExecutorClosed):
         made.queue_exec(print, 1)
 
@@ -365,6 +369,16 @@ def test_bad_types_are_type_errors():
         task({"minute": [1.0]})
     with pytest.raises(TypeError):
         task({}, UTC, "print")
+    with pytest.raises(InvalidType, match="timer_dict"):
+        task(None)
+    with pytest.raises(InvalidType, match="datetime"):
+        task({}).next_schedtime("tomorrow")
+
+
+@pytest.mark.parametrize("weekday", [5, [5], iter([5])])
+def test_both_days_must_match_however_they_are_listed(weekday):
+    made = task({"hour": [3], "monthday": [13], "weekday": weekday})
+    assert made.next_schedtime(at(2026, 1, 1)) == at(2026, 2, 13, 3)
 
 
 def test_unknown_zone_is_a_value_error():

@@ -618,6 +618,7 @@ def test_plan_that_raises_is_reported_and_not_repeated(virtual):
         ({"until": "tomorrow"}, InvalidType),
         ({"urgency": 7}, InvalidValue),
         ({"history": -1}, InvalidValue),
+        ({"history": "x"}, InvalidType),
         ({"name": ""}, InvalidType),
         ({"run_timeout": "1"}, InvalidType),
     ],
@@ -625,6 +626,14 @@ def test_plan_that_raises_is_reported_and_not_repeated(virtual):
 def test_bad_options_are_refused(virtual, options, error):
     with pytest.raises(error):
         virtual.service.options(**options)
+
+
+@pytest.mark.parametrize(
+    ("offset", "error"), [(float("inf"), InvalidValue), ("x", InvalidType)]
+)
+def test_bad_offsets_are_refused(virtual, offset, error):
+    with pytest.raises(error, match="offset"):
+        virtual.service.every(Aligned(1, offset), print)
 
 
 # -- long times ------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Jobs that outlive their process: keys, schema, what is unknown, accounting."""
 
 import json
+import threading
 import time
+from datetime import timedelta, timezone
 
 import anyio
 import pytest
@@ -23,6 +25,7 @@ from cup.services.executor import (
     Series,
 )
 from cup.services.executor._core_handle import ScheduledJob
+from cup.services.executor._core_ledger import Ledger
 from cup.services.executor._core_stored import (
     function_at,
     make_entry,
@@ -37,6 +40,7 @@ HOUR = 3600.0
 @pytest.fixture(autouse=True)
 def ran():
     stored_jobs.RAN.clear()
+    stored_jobs.DURING.clear()
     return stored_jobs.RAN
 
 
@@ -78,7 +82,7 @@ def test_entries_come_back_as_they_were(rhythm):
         rhythm=rhythm,
         options=options,
     )
-    again = read_entry(entry.text())
+    again = read_entry(entry.text(), "k")
     assert again == entry
     assert again.options == options
     assert function_at(again.function) is stored_jobs.note
@@ -112,15 +116,65 @@ def test_only_json_is_taken(store, value):
         "[]",
         '{"schema": 99}',
         '{"schema": 1, "key": "k"}',
+        "[" * 100_000,
     ],
 )
 def test_what_means_nothing_is_unknown(text):
     with pytest.raises(UnknownJob):
-        read_entry(text)
+        read_entry(text, "k")
+
+
+RATE = {"kind": "rate", "period": 60, "first": None}
 
 
 @pytest.mark.parametrize(
-    "path", ["no.such:thing", "stored_jobs:gone", "stored_jobs:RAN"]
+    "wrong",
+    [
+        {"key": "other"},
+        {"function": []},
+        {"args": 5},
+        {"args": "abc"},
+        {"kwargs": [1]},
+        {"due": "soon"},
+        {"due": None},
+        {"due": float("nan")},
+        {"rhythm": {**RATE, "period": "long"}},
+        {"rhythm": {**RATE, "period": -1}},
+        {"rhythm": RATE, "last": "before"},
+        {"rhythm": RATE, "runs": "some"},
+        {"rhythm": RATE, "options": {"max_runs": "some"}},
+        {"rhythm": RATE, "options": {"overlap": "perhaps"}},
+        {"rhythm": RATE, "options": {"history": -1}},
+        {"options": {"queue_timeout": "long"}},
+    ],
+)
+def test_one_job_that_means_nothing_keeps_no_other_from_running(store, ran, wrong):
+    good = {
+        "schema": 1,
+        "key": "good",
+        "function": "stored_jobs:note",
+        "args": [1],
+        "kwargs": {},
+        "due": 0.0,
+    }
+    text = json.dumps({**good, "key": "bad", **wrong})
+    store.jobs.update(bad=text, good=json.dumps(good))
+    executor = running(store)
+    wait_for(lambda: ran)
+    report = executor.stop()
+    assert report.unknown == ("bad",)
+    assert store.jobs == {"bad": text}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "no.such:thing",
+        "stored_jobs:gone",
+        "stored_jobs:RAN",
+        "stored_jobs:coroutine",
+        "stored_jobs_exit:note",
+    ],
 )
 def test_functions_that_are_gone_are_unknown(path):
     with pytest.raises(UnknownJob, match=path):
@@ -217,6 +271,85 @@ def test_cron_that_was_missed_runs_once(store):
     assert second.service.find("k").missed == 7
 
 
+def test_delay_counts_from_the_end_of_the_last_run(store):
+    clock = first = Virtual(store=store)
+    stored_jobs.DURING.append(lambda: clock.driver.clock.advance(40))
+    first.service.options(key="k").every(FixedDelay(60), stored_jobs.note_during)
+    first.advance(60)
+    assert len(stored_jobs.RAN) == 1
+    first.service.stop()
+
+    second = Virtual(store=store, start=False)
+    second.clock.advance(110)  # 10 seconds after the end
+    second.service.start()
+    second.advance(45)
+    assert len(stored_jobs.RAN) == 1
+    second.advance(10)
+    assert len(stored_jobs.RAN) == 2
+
+
+def test_last_run_is_the_latest_one_however_they_end(store):
+    executor = running(store)
+    gate = threading.Event()
+    stored_jobs.DURING.append(gate.wait)
+    view = executor.options(key="k", overlap=2)
+    series = view.every(FixedRate(0.02, first=0), stored_jobs.note_during)
+    wait_for(lambda: series.runs > 2 and len(series.history) > 1)
+    series.pause()
+    wait_for(lambda: len(series.history) == series.runs - 1)
+    latest = max(run.due for run in series.history)
+    gate.set()
+    wait_for(lambda: len(series.history) == series.runs)
+    executor.stop()
+    assert json.loads(store.jobs["k"])["last"] == latest
+
+
+def test_runs_are_limited_over_all_processes(store, ran):
+    first = Virtual(store=store)
+    first.service.options(key="k", max_runs=3).every(60, stored_jobs.note)
+    first.advance(150)
+    first.service.stop()
+    assert len(ran) == 2
+
+    second = Virtual(store=store, start=False)
+    second.clock.advance(150)
+    second.service.start()
+    second.advance(HOUR)
+    assert len(ran) == 3
+    second.service.stop()
+    assert store.jobs == {}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_job_that_was_moved_stays_there(store, ran, again):
+    first = Virtual(store=store)
+    job = first.service.options(key="k").after(HOUR, stored_jobs.note)
+    if again:
+        first.service.stop()
+        first = Virtual(store=store)
+        job = first.service.find("k")
+    assert job.reschedule(60)
+    first.service.stop()
+    assert "k" in store.jobs
+
+    second = Virtual(store=store)
+    second.advance(59)
+    assert ran == []
+    second.advance(1)
+    assert len(ran) == 1
+    second.service.stop()
+    assert store.jobs == {}
+
+
+def test_calendars_of_zones_without_a_name_are_refused(store):
+    executor = running(store)
+    shifted = Cron("0 3 * * *", timezone(timedelta(hours=2)))
+    with pytest.raises(InvalidType, match="cannot be stored"):
+        executor.options(key="k").cron(shifted, stored_jobs.note)
+    assert store.jobs == {}
+    executor.stop()
+
+
 def test_same_key_replaces(store):
     executor = running(store)
     view = executor.options(key="k")
@@ -302,6 +435,14 @@ def test_store_that_fails_later_is_tried_again(store, caplog):
     wait_for(lambda: store.jobs == {})
     executor.stop()
     assert "disk full" in caplog.text
+
+
+def test_threads_cannot_store_coroutines(store):
+    executor = running(store)
+    with pytest.raises(InvalidType, match="cannot be stored"):
+        executor.options(key="k").after(1, stored_jobs.coroutine)
+    assert store.jobs == {}
+    executor.stop()
 
 
 def test_key_needs_a_store():
@@ -420,7 +561,7 @@ def test_job_that_is_refused_leaves_the_one_before_it_stored():
     with pytest.raises(ExecutorClosed):
         view.after(HOUR, stored_jobs.note, 2)
     executor.stop()
-    assert read_entry(store.jobs["k"]).args == [1]
+    assert read_entry(store.jobs["k"], "k").args == [1]
 
 
 async def test_job_whose_storing_is_cancelled_is_not_stored():
@@ -449,6 +590,57 @@ async def test_job_whose_storing_is_cancelled_is_not_stored():
     assert store.jobs == {}
 
 
+async def test_storing_for_tasks_is_no_job(store):
+    async with ExecutionService(store=store).aio as executor:
+        await executor.options(key="k").after(HOUR, stored_jobs.note)
+        report = await executor.stop()
+    assert (report.done, report.persisted) == (0, 1)
+    assert balanced(report)
+
+
+async def test_tasks_store_jobs_while_all_workers_are_busy(store):
+    gate = threading.Event()
+    async with ExecutionService(1, 1, store=store).aio as executor:
+        await executor.submit(gate.wait)
+        try:
+            with anyio.fail_after(10):
+                await executor.options(key="k").after(HOUR, stored_jobs.note)
+        finally:
+            gate.set()
+        assert [*store.jobs] == ["k"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_last_of_a_key_stays_however_slow_the_store_is(again):
+    class Slow(MemoryStore):
+        def write(self, saved, removed):
+            if saved and json.loads(saved[0][1])["args"] == [1] and not gate.is_set():
+                begun.set()
+                gate.wait(10)
+            super().write(saved, removed)
+
+    store, gate, begun = Slow(), threading.Event(), threading.Event()
+    ledger = Ledger(store)
+    options = JobOptions(key="k")
+    first, second = (
+        make_entry(
+            stored_jobs.note, (number,), {}, due=0.0, rhythm=None, options=options
+        )
+        for number in (1, 2)
+    )
+    thread = threading.Thread(target=ledger.save, args=(first,))
+    thread.start()
+    assert begun.wait(10)
+    if again:
+        ledger.save(second)
+    else:
+        ledger.refuse(first)
+    gate.set()
+    thread.join()
+    ledger.close()
+    assert store.jobs == ({"k": second.text()} if again else {})
+
+
 @needs_fork
 def test_forked_child_leaves_the_store_alone(store):
     executor = running(store)
@@ -459,6 +651,21 @@ def test_forked_child_leaves_the_store_alone(store):
         with pytest.raises(InvalidValue):
             executor.options(key="other")
         executor.stop()
+        assert [*store.jobs] == ["k"]
+
+    in_child(child)
+    executor.stop()
+
+
+@needs_fork
+def test_forked_child_removes_no_job_of_its_parent(store):
+    executor = running(store)
+    job = executor.options(key="k").after(HOUR, stored_jobs.note)
+    ledger = executor.core.ledger
+
+    def child():
+        assert job.cancel()
+        ledger.end_at_exit()
         assert [*store.jobs] == ["k"]
 
     in_child(child)

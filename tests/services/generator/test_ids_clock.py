@@ -1,12 +1,14 @@
 """Clocks that step back, step forward, stand still: no duplicate, no disorder."""
 
+import math
 import threading
 import time
+import warnings
 
 import pytest
 from id_tools import FakeClock
 
-from cup.errors import ClockBehind
+from cup.errors import ClockBehind, EpochOver
 from cup.services.generator import (
     SONY,
     TWITTER,
@@ -182,3 +184,42 @@ def test_waiting_on_the_thread_of_a_loop_warns(make):
             ids.next_id()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["uuid7", "ulid"])
+@pytest.mark.parametrize("now", [-5.0, 1e20])
+def test_a_clock_beyond_48_bits_is_refused(make, kind, now):
+    clock = FakeClock()
+    clock.now = now
+    with pytest.raises(EpochOver, match="48 bits"):
+        make(kind, clock).next_id()
+
+
+@pytest.mark.parametrize("kind", ["uuid7", "ulid", "twitter", "sony"])
+def test_a_float_is_in_the_tick_that_it_names(make, kind):
+    clock = FakeClock()
+    for step in range(20 if kind in {"twitter", "sony"} else 1000):
+        # The float that is nearest to a whole tick, and its neighbours.
+        whole = (2_200_000_000_000 + 7910 * step) / 1000
+        for now in (math.nextafter(whole, 0.0), whole, math.nextafter(whole, math.inf)):
+            clock.now = now
+            ids = make(kind, clock)
+            made = ids.next_id()
+            time = ids.parse(made).time
+            assert time.timestamp() <= now
+            for moment in (now, time, time.timestamp()):
+                least, greatest = ids.bounds(moment)
+                assert least <= made <= greatest
+
+
+def test_a_tick_that_cannot_be_issued_is_not_claimed(tmp_path):
+    clock = FakeClock()
+    worker = StaticWorker(5, directory=tmp_path)
+    clock.now = 4e9
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the error says it
+        late = SnowflakeGenerator(worker, clock=clock)
+    with pytest.raises(EpochOver):
+        late.next_id()
+    clock.now = 1.8e9
+    assert SnowflakeGenerator(worker, clock=clock).next_id()

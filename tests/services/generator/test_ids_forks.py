@@ -150,10 +150,13 @@ def test_signal_handlers_may_draw(make):
     """A handler that interrupts a draw anywhere draws, too."""
     for kind in KINDS:
         ids = make(kind)
-        made = []
+        made, nested = [], []
 
-        def draw(*_, ids=ids, made=made):
-            made.append(ids.next_id())
+        def draw(*_, ids=ids, made=made, nested=nested):
+            if len(nested) < 20:  # where a disk is slower than the timer, no more
+                nested.append(None)
+                made.append(ids.next_id())
+                nested.pop()
 
         before = signal.signal(signal.SIGALRM, draw)
         signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)

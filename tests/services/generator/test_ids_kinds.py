@@ -454,3 +454,29 @@ def test_bad_arguments_of_timed_kinds(tmp_path):
         SnowflakeGenerator(-1)
     with pytest.raises(InvalidValue, match="1024 workers"):
         SnowflakeGenerator(StaticWorker(1024, directory=tmp_path)).next_id()
+
+
+@pytest.mark.parametrize("kind", ["uuid7", "ulid", *LAYOUTS])
+def test_bounds_of_the_time_that_an_id_tells_hold_it(kind):
+    ids = {"uuid7": UUID7Generator, "ulid": ULIDGenerator}.get(kind)
+    ids = SnowflakeGenerator(5, layout=LAYOUTS[kind]) if ids is None else ids()
+    begin = datetime(2040, 1, 1, tzinfo=UTC)
+    for step in range(2000):
+        moment = begin + timedelta(milliseconds=10 * 7919 * step)
+        least, greatest = ids.bounds(moment)
+        assert ids.parse(least).time == moment
+        assert ids.bounds(ids.parse(greatest).time) == (least, greatest)
+        assert ids.bounds(moment.timestamp()) == (least, greatest)
+
+
+def test_the_example_of_the_rfc_tells_its_time():
+    """The UUID of version 1 that RFC 9562 prints in its appendix A."""
+    parsed = CachedUUID().parse("c232ab00-9414-11ec-b3c8-9f6bdeced846")
+    assert parsed.kind == "uuid1"
+    assert parsed.time == datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC)
+
+
+def test_long_text_is_refused_in_part(make):
+    with pytest.raises(InvalidId, match="too long") as caught:
+        make("snowflake").parse("1" * 100_000)
+    assert len(str(caught.value)) < 200

@@ -1,6 +1,9 @@
 """The older library's names: cycle ids and cached UUIDs."""
 
+import sys
+import threading
 import uuid
+from itertools import chain
 
 import pytest
 
@@ -12,6 +15,7 @@ from cup.services.generator import (
     AsyncCycleIDGenerator,
     CachedUUID,
     CycleIDGenerator,
+    _core_cycle,
 )
 
 
@@ -153,3 +157,29 @@ def test_bad_cache_is_refused(cached, options):
         cached(*options)
     with pytest.raises((ValueError, TypeError)):
         cached().get_uuid(-1)
+
+
+def test_a_reset_while_others_draw_repeats_nothing(monkeypatch):
+    monkeypatch.setattr(_core_cycle, "_STRETCH", 20)
+    monkeypatch.setattr(_core_cycle, "_MOST_STRETCHES", _core_cycle._ROUND // 20)
+    ids = CycleIDGenerator("10.1.2.3", 80)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for turn in range(1, 11):
+            drawn = [[], [], []]
+
+            def draw(into):
+                into.extend(ids.next_id() for _ in range(2000))
+
+            threads = [threading.Thread(target=draw, args=[into]) for into in drawn]
+            for thread in threads:
+                thread.start()
+            assert ids.reset_nextid(turn << 60)
+            own = ids.next_id() & (1 << 80) - 1
+            for thread in threads:
+                thread.join()
+            assert turn << 60 <= own < turn << 60 | 1 << 59
+            assert len({*chain(*drawn)}) == 6000
+    finally:
+        sys.setswitchinterval(before)

@@ -186,6 +186,23 @@ def test_a_callback_may_do_as_it_likes(service, caplog):
     assert len(seen) == 3
 
 
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+def test_a_callback_that_would_end_its_thread_is_called_again(service, caplog, end):
+    seen = []
+
+    def callback(event):
+        seen.append(event.key)
+        raise end
+
+    with caplog.at_level(logging.CRITICAL, logger="cup.program"):
+        listener = service.on_event(callback)
+        for count, key in enumerate("abc", 1):
+            service.refresh(key)
+            wait_for(lambda count=count: len(seen) == count)
+        listener.close()
+    assert seen == ["a", "b", "c"]
+
+
 def test_callbacks_are_called_in_order():
     service = HeartbeatService(100)
     seen = []

@@ -1,7 +1,9 @@
 """The seed's names: devices, hosts, and the service that is asked who was lost."""
 
+import copy
 import json
 import os
+import pickle
 import sys
 import threading
 import time
@@ -479,3 +481,43 @@ def test_a_forked_child_has_a_copy(clock):
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 2
     assert not service.is_device_registered("b")
+
+
+def test_a_list_of_the_lost_goes_where_a_link_leads(service, clock, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "lost")
+    lose(service, clock, "a")
+    service.cleanup_oldlost(link)
+    assert link.is_symlink()
+    assert json.loads((tmp_path / "lost").read_text())["key"] == "a"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_written_to_and_stays(service, clock, tmp_path):
+    """So does a device: who dumps into /dev/null must not replace it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    lose(service, clock, "a")
+    service.cleanup_oldlost(pipe)
+    assert pipe.is_fifo()
+    assert json.loads(os.read(reader, 1000))["key"] == "a"
+    os.close(reader)
+
+
+def lose(service, clock, key):
+    service.refresh(key)
+    clock.advance(6)
+    assert names(service.get_lost()) == [key]
+
+
+def test_a_service_stays_in_its_process(service):
+    for leave in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            leave(service)
+
+
+def test_faces_of_one_service_are_equal(service):
+    assert service.aio == service.aio
+    assert len({service.aio, service.aio}) == 1
+    assert service.aio != HeartbeatService(5).aio

@@ -500,3 +500,21 @@ def test_a_monitor_that_is_stopped_blames_nobody(seconds):
     assert [entry[1] for entry in lost] == ["a77"]
     assert lost[0][2] - resumed < 2.0 + 2 * 0.2 + 1.0
     assert "stopped for" in next(e[3] for e in told if e[0] == "holding")
+
+
+@pytest.mark.parametrize("kept", ["9" * 30, str(2**64 - 1), "-7"])
+def test_a_damaged_number_of_its_life_stops_no_agent(tmp_path, kept):
+    life = tmp_path / "life"
+    life.write_text(kept)
+    with Monitor(HERE, keys=RING, timeout=5) as monitor:
+        events = monitor.events()
+        with agent_of(monitor, state=life, timeout=5):
+            joined = events.get(10)
+    assert 0 < joined.incarnation < 2**63
+    assert int(life.read_text()) == joined.incarnation
+
+
+@pytest.mark.parametrize("monitors", ["", ":7363", ["a", ""]])
+def test_a_monitor_without_a_host_is_refused(monitors):
+    with pytest.raises(InvalidValue, match="host"):
+        Agent("a", monitors, keys=RING)

@@ -327,3 +327,10 @@ def test_without_a_key_nothing_begins():
     assert "public" in repr(UNAUTHENTICATED)
     with pytest.raises(InvalidValue):
         Monitor(keys=RING, timeout=0)
+
+
+@pytest.mark.parametrize("name", ["a\nb", " a", "a\t", "a#b", "a\N{LINE SEPARATOR}b"])
+def test_a_name_that_no_key_file_can_hold(name):
+    with pytest.raises(InvalidKey, match="cannot stand in a key file"):
+        RING.agent(name).text()
+    assert read_agent_keys(RING.agent("a b").text(), "a b") is not None

@@ -134,7 +134,7 @@ def test_compactor_waits_after_a_failure(caplog):
         if len(calls) == 1:
             raise OSError("disk full")
 
-    compactor = Compactor(compact, "test")
+    compactor = Compactor(compact, "test", list)
     assert compactor.step(0.0) is None  # nobody wants it
     compactor._wanted = True
     now = time.monotonic()
@@ -153,12 +153,31 @@ def test_compactor_gives_up_what_is_closed():
     def compact():
         raise LogClosed("closed")
 
-    compactor = Compactor(compact, "test")
+    compactor = Compactor(compact, "test", list)
     compactor._wanted = True
     compactor.step(0.0)
     compactor.effects.popleft()()
     assert (compactor.failed, compactor._wanted) == (0, False)
     compactor.stop()
+
+
+def test_compactor_looks_again_for_who_wants_it_while_it_runs():
+    def compact():
+        calls.append(1)
+        compactor.want()  # a change: lost, were it the last one
+
+    def look():
+        if len(calls) == 1:
+            compactor.want()
+
+    calls = []
+    compactor = Compactor(compact, "test", look)
+    compactor.want()
+    deadline = time.monotonic() + 20
+    while len(calls) < 2 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    compactor.stop()
+    assert len(calls) == 2
 
 
 # -- opening ---------------------------------------------------------------------------

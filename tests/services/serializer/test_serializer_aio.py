@@ -1,10 +1,19 @@
 """What only tasks can see: the loop goes on, cancellation, one wake-up per group."""
 
+import asyncio
+import copy
+import pickle
+
 import anyio
 import pytest
 from serializer_tools import OPTIONS, PLACE, Gate, new_disk, payloads
 
-from cup.errors import BlockingInLoop, BlockingInLoopWarning
+from cup.errors import (
+    BlockingInLoop,
+    BlockingInLoopWarning,
+    InvalidType,
+    LogLocked,
+)
 from cup.services.serializer import (
     BUFFERED,
     AsyncLog,
@@ -198,3 +207,71 @@ async def test_group_of_tasks_waits_for_company(anyio_backend):
         await log.append(b"later", durability=eventually)
         while log.durable_id < 6:
             await anyio.sleep(0.001)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("steps", range(1, 10))
+async def test_a_cancelled_close_closes(tmp_path, anyio_backend, steps):
+    log = await AsyncLog.open(tmp_path)
+    await log.append(b"x", durability=BUFFERED)
+    closing = asyncio.create_task(log.close())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert log.stats().closed
+    async with await AsyncLog.open(tmp_path) as again:  # it is unlocked
+        assert [record.payload async for record in again.records()] == [b"x"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("steps", range(1, 10))
+async def test_a_cancelled_open_leaves_no_lock(tmp_path, anyio_backend, steps):
+    opening = asyncio.create_task(AsyncLog.open(tmp_path))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+    if not opening.cancelled():
+        await opening.result().close()
+    await (await AsyncLog.open(tmp_path)).close()
+
+
+async def test_who_waits_for_the_lock_can_be_cancelled(tmp_path, anyio_backend):
+    async with await AsyncLog.open(tmp_path):
+        with anyio.fail_after(5), anyio.move_on_after(0.1) as scope:
+            await AsyncLog.open(tmp_path, lock_timeout=None)
+        assert scope.cancelled_caught
+        with pytest.raises(LogLocked):
+            await AsyncLog.open(tmp_path, lock_timeout=0.02)
+        async with anyio.create_task_group() as tasks:
+
+            async def wait():
+                await (await AsyncLog.open(tmp_path / "b", lock_timeout=5)).close()
+
+            other = await AsyncLog.open(tmp_path / "b")
+            tasks.start_soon(wait)
+            await anyio.sleep(0.1)
+            await other.close()
+
+
+async def test_a_durability_is_one(tmp_path, anyio_backend):
+    async with await AsyncLog.open(tmp_path) as log:
+        for bad in ("SYNC", 0, 1.0):
+            with pytest.raises(InvalidType, match="durability"):
+                await log.append(b"x", durability=bad)
+            with pytest.raises(InvalidType, match="durability"):
+                await log.append_many([b"x"], durability=bad)
+            with pytest.raises(InvalidType, match="durability"):
+                log.threads.append(b"x", durability=bad)
+        assert log.next_id == 1
+
+
+async def test_a_log_stays_in_its_process(tmp_path, anyio_backend):
+    async with await AsyncLog.open(tmp_path) as log:
+        reader = LogReader.open(tmp_path)
+        for face in (log, log.threads, reader, reader.aio):
+            for use in (pickle.dumps, copy.copy):
+                with pytest.raises(InvalidType, match="open it where"):
+                    use(face)
+        reader.close()

@@ -19,6 +19,7 @@ from cup.errors import (
     MissingExtra,
     RecordTooLarge,
     UnsupportedFormat,
+    WriteFailed,
 )
 from cup.services.serializer import Log, LogReader, _core_checksum, verify
 from cup.services.serializer._core_checksum import crc32c_by_table
@@ -227,3 +228,43 @@ def test_garbage_is_refused_or_cut(content):
             continue
         assert [r.payload for r in log.records()] == [b"good"]
         log.close()
+
+
+def test_ids_of_64_bits_are_read_and_never_go_round(tmp_path):
+    with Log.open(tmp_path) as log:
+        log.skip_to((1 << 63) - 1)
+        assert [log.append(b"x") for _ in range(3)] == [
+            (1 << 63) - 1,
+            1 << 63,
+            (1 << 63) + 1,
+        ]
+        assert [record.id for record in log.records(1 << 63)] == [
+            1 << 63,
+            (1 << 63) + 1,
+        ]
+        with pytest.raises(InvalidValue):
+            log.skip_to((1 << 63) + 5)  # so that they last
+    with Log.open(tmp_path) as log:  # it comes to an end
+        assert log.next_id == (1 << 63) + 2
+    assert verify(tmp_path).ok
+
+
+def test_a_header_with_the_last_id_there_is(tmp_path):
+    last = (1 << 64) - 1
+    with Log.open(tmp_path) as log:
+        core = log._core
+        core.committer.exclusively(lambda: core.writer.rotate(last))
+        core.committer.renumber()
+        for _ in range(2):
+            with pytest.raises(WriteFailed, match="used up"):
+                log.append(b"x")
+    with Log.open(tmp_path) as log:
+        assert log.next_id == last
+        assert [*log.records()] == []
+    assert verify(tmp_path).next_id == last
+
+
+def test_a_log_without_a_directory_is_refused():
+    for kind in (Log, LogReader):
+        with pytest.raises(InvalidValue, match="directory"):
+            kind.open("")

@@ -331,3 +331,10 @@ def test_slow_reader_of_a_purged_log_is_told():
     with pytest.raises(RecordGone):
         list(follower)
     log.close()
+
+
+async def test_a_reader_of_nothing_is_refused_at_once(tmp_path, anyio_backend):
+    with pytest.raises(FileNotFoundError):
+        LogReader.open(tmp_path / "none")
+    with pytest.raises(FileNotFoundError):
+        await AsyncLogReader.open(tmp_path / "none")

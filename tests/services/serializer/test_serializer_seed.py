@@ -288,3 +288,21 @@ async def test_many_tasks_share_syncs(tmp_path, anyio_backend):
                 tasks.start_soon(add)
         assert sorted(ids) == [*range(1, 101)]
         assert log._core.log.stats().groups < 20
+
+
+@pytest.mark.parametrize("face", [LocalFileSerilizer, AsyncLocalFileSerilizer])
+def test_a_name_is_a_text(tmp_path, face):
+    log = face(tmp_path)
+    with pytest.raises(TypeError):
+        log.set_name(5)
+    log.set_name("mine")
+    assert "mine" in repr(log)
+
+
+def test_files_may_be_open_for_ever(tmp_path):
+    log = LocalFileSerilizer(tmp_path, persist_after_sec=None)
+    with log:
+        log.open4write()
+        assert log.add_log(1, 0, b"x") == (True, 1)
+        assert log.add_log(1, 0, b"y") == (True, 2)
+        assert log._core.log.stats().segments == 1

@@ -782,3 +782,47 @@ def test_the_async_names_are_lazy_and_complete():
         assert name in dir(package)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         package.nothing  # noqa: B018 - the look is the test
+
+
+# -- loops that run inside of jobs -------------------------------------------------
+
+
+def test_a_loop_in_a_job_of_the_full_pool_does_not_wait_for_ever(single):
+    async def outer():
+        job = await single.submit(pow, 2, 3)
+        return await single.run(pow, 2, 5), await job
+
+    assert single.sync.submit(asyncio.run, outer()).result(PATIENCE) == (32, 8)
+
+
+@pytest.mark.parametrize("with_sync", [False, True])
+def test_jobs_whose_loops_stop_the_pool_do_not_wait_for_each_other(apool, with_sync):
+    both = threading.Barrier(2)
+
+    async def leave():
+        async with apool:
+            pass
+        await apool.stop()
+
+    def stop_it(by_loop):
+        both.wait(PATIENCE)
+        if by_loop:
+            asyncio.run(leave())
+        else:
+            apool.sync.stop()
+
+    jobs = [apool.sync.submit(stop_it, True), apool.sync.submit(stop_it, not with_sync)]
+    for job in jobs:
+        assert job.result(PATIENCE) is None
+    assert apool.sync.stop()
+
+
+async def test_a_cancelled_stream_starts_nothing(apool):
+    seen = []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async for _ in apool.each(seen.append, [1]):
+            pytest.fail("it was cancelled")
+    assert await apool.run(int) == 0
+    assert seen == []
+    assert apool.stats().done == 1

@@ -25,7 +25,7 @@ from pool_tools import (
     wait_for,
 )
 
-from cup.errors import JobCancelled, JobTimeout
+from cup.errors import InvalidType, InvalidValue, JobCancelled, JobTimeout
 from cup.services.threadpool import (
     AsyncThreadPool,
     Job,
@@ -710,3 +710,54 @@ def test_faces_of_one_pool_are_equal(pool):
     apool = AsyncThreadPool(max_workers=1)
     assert apool.sync.aio == apool
     assert {pool.aio, pool.aio} == {pool.aio}
+
+
+# -- wrong arguments ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", [Job.result, Job.exception])
+@pytest.mark.parametrize(
+    ("timeout", "error"), [(float("nan"), InvalidValue), ("1", InvalidType)]
+)
+def test_a_time_out_that_is_none_is_refused(single, ask, timeout, error):
+    with held(single) as gate:
+        job = single.submit(int)
+        with pytest.raises(error, match="timeout"):
+            ask(job, timeout)
+        with pytest.raises(error, match="timeout"):
+            single.map(int, "1", timeout=timeout)
+        gate.open()
+        assert not ask(job, 10**400)
+
+
+def test_streams_of_what_cannot_be_called_are_refused(pool):
+    for start in (pool.map, pool.each, pool.aio.each):
+        with pytest.raises(InvalidType, match="must be callable, not 3"):
+            start(3, "12")
+
+
+@pytest.mark.parametrize("error", [3, "stop", int])
+def test_only_exceptions_interrupt_a_job(single, error):
+    with held(single) as gate:
+        job = single.core.running_now()[0][1]
+        with pytest.raises(InvalidType, match="only exceptions"):
+            job.interrupt(error)
+        gate.open()
+    assert single.run(int) == 0
+
+
+def test_a_name_is_a_string():
+    with pytest.raises(InvalidType, match="name must be a str, not 5"):
+        ThreadPool(name=5)
+
+
+def test_a_job_is_shown_whatever_its_result_says_of_itself(pool):
+    class Shy:
+        def __repr__(self):
+            raise RuntimeError("do not look")
+
+    job = pool.submit(Shy)
+    job.result(PATIENCE)
+    assert "returned <Shy instance" in repr(job)
+    with pytest.raises(InvalidStateError):
+        job.set_result(1)

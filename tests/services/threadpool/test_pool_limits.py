@@ -1,5 +1,6 @@
 """Urgency, time limits in the queue and in the run, and jobs that wait for jobs."""
 
+import functools
 import itertools
 import threading
 import time
@@ -539,3 +540,24 @@ def test_a_thread_that_is_no_worker_never_runs_the_job_itself(single):
         wait_for(lambda: vars(job).get("_parked"))
         gate.open()
         assert waiting() in workers_of(single)
+
+
+def test_what_still_runs_is_named_by_its_function():
+    pool = ThreadPool(4, 8, interrupt_grace=0.01)
+    pool.start()
+    one, two, three = Stuck(), Stuck(), Stuck()
+
+    def stuck():
+        return three()
+
+    pool.post(one)
+    pool.submit(functools.partial(two, 1))
+    pool.options(run_timeout=PATIENCE).submit(stuck)
+    for each in (one, two, three):
+        each.inside.wait(PATIENCE)
+    report = pool.stop(force_stop=True)
+    for each in (one, two, three):
+        each.free()
+    assert sorted(report.still_running) == ["Stuck", "Stuck", stuck.__qualname__]
+    wait_for(lambda: pool.stats().late == 3)
+    assert pool.stop().still_running == ()

@@ -595,3 +595,40 @@ def test_a_gate_of_these_tests_says_when_it_is_never_opened(monkeypatch):
     monkeypatch.setattr(pool_tools, "PATIENCE", 0.01)
     with pytest.raises(AssertionError, match="never opened"):
         Gate()()
+
+
+@needs_timer
+@pytest.mark.parametrize("change", ["start", "shutdown"])
+def test_a_signal_handler_shuts_a_pool_down_that_is_being_changed(change):
+    pool = ThreadPool(1, 2, name="handled")
+    pool.post(int)
+    name = "_begin" if change == "start" else "_close"
+    step = getattr(pool.core, name)
+    refused = []
+
+    def handler(*_):
+        pool.shutdown(wait=False)
+        for inner in (pool.start, pool.stop1worker, lambda: pool.resize(1, 3)):
+            with pytest.raises(PoolClosed) as error:
+                inner()
+            refused.append(str(error.value))
+
+    def interrupted_step():
+        del vars(pool.core)[name]
+        signal.raise_signal(signal.SIGALRM)
+        return step()
+
+    setattr(pool.core, name, interrupted_step)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        getattr(pool, change)()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(refused) == 3
+    assert "signal handler" in refused[0]
+    with pytest.raises(PoolClosed):
+        pool.submit(int)
+    assert pool.stop().done == 1
+    pool.start()
+    assert pool.run(int) == 0
+    pool.stop()

@@ -11,10 +11,11 @@ follows, so a change comes before the look and is seen, or after it and is heard
 from __future__ import annotations
 
 from _thread import allocate_lock
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
-from cup.errors import ConditionTimeout, WaitFailed
+from cup.errors import ConditionTimeout, InvalidType, WaitFailed
 
 from ._core_predicate import PredicateProbe
 from ._core_probes import make_probe
@@ -32,6 +33,7 @@ __all__ = ["Engine", "Rest", "Step"]
 T = TypeVar("T")
 
 _LEAST_SAFETY: Final = 0.01
+_LAST_CALL: Final = 0.05  # seconds for a function that is awaited at the very end
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,12 @@ class Engine(Generic[T]):
         """Tell whether a step may block for long."""
         return any(probe.blocks for probe in self._probe.walk())
 
+    def put_off_calls(self) -> None:
+        """Have the driver call all functions: they belong into its task."""
+        for probe in self._probe.walk():
+            if isinstance(probe, PredicateProbe):
+                probe.put_off()
+
     def awaited(self, now: float, *, rung: bool) -> Iterator[PredicateProbe]:
         """Give the probes whose function is to be awaited before the next step."""
         look = Look(now, self._began, rung=rung, last=self._is_over(now))
@@ -169,9 +177,23 @@ class Engine(Generic[T]):
             for probe in self._probe.walk()
         )
 
+    def refuse_async(self) -> None:
+        """Refuse what only a task can wait for.
+
+        Raises:
+            InvalidType: If there is a function that is to be awaited.
+        """
+        if self.has_async():
+            raise InvalidType(
+                f"{self._probe.condition!r} has a coroutine function; await "
+                "cup.services.autowait.aio.wait instead"
+            )
+
     def left(self, now: float) -> float | None:
-        """Return the seconds that are left."""
-        return None if self._deadline is None else max(0.0, self._deadline - now)
+        """Return the seconds that a function may still be awaited for."""
+        if self._deadline is None or self._timeout == 0:
+            return None  # who looks once waits for the answer
+        return max(_LAST_CALL, self._deadline - now)
 
     def _is_over(self, now: float) -> bool:
         return self._deadline is not None and now >= self._deadline
@@ -232,9 +254,19 @@ class Engine(Generic[T]):
 
         If the wait ends meanwhile, what it has open is in use until the step is over.
         """
+        with self._let_go_after():
+            return self.step(now, rung=rung)
+
+    def look_apart(self, now: float) -> Report:
+        """Look once, in a thread that nobody may wait for any more."""
+        with self._let_go_after():
+            return self.look(now)
+
+    @contextmanager
+    def _let_go_after(self) -> Iterator[None]:
         with self._apart:
             try:
-                return self.step(now, rung=rung)
+                yield
             finally:
                 if self._closed:
                     self._let_go()

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from cup._core.clock import check_timeout
 from cup.errors import InvalidType, InvalidValue
 
-__all__ = ["StrPath", "absolute", "one_of", "seconds_of"]
+__all__ = ["StrPath", "absolute", "one_of", "seconds_of", "whole_number"]
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -38,3 +38,8 @@ def seconds_of(seconds: float, name: str) -> float:
 def one_of(value: str, name: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InvalidValue(f"{name}={value!r}: give one of {', '.join(allowed)}")
+
+
+def whole_number(number: object, name: str) -> None:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise InvalidType(f"{name}={number!r}: give an int")

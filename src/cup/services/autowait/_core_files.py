@@ -105,7 +105,8 @@ class ExistsProbe(Probe[Path]):
         self._wanted = condition
         self._recursive = condition.recursive
         self._glob = None if condition.glob is None else _Glob(condition.glob)
-        self.blocks = is_remote(condition.path)
+        # A tree may be large: a task does not walk it on its loop.
+        self.blocks = condition.recursive or is_remote(condition.path)
 
     @override
     def arm(self, watching: Watching) -> None:

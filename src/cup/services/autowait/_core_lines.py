@@ -23,6 +23,8 @@ _CUT: Final = "\N{HORIZONTAL ELLIPSIS}"  # stands for the lost begin of a line
 _ASCII: Final = bytes(range(128))
 _LEAST: Final = 3  # characters that are worth looking for
 _SPECIAL: Final = ".^$*+?{}[]()|\\"
+_NUMBERED: Final = frozenset("xuU0123456789")  # escapes that go on with digits
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
 
 
 def required_literal(pattern: re.Pattern[str]) -> str:
@@ -33,7 +35,8 @@ def required_literal(pattern: re.Pattern[str]) -> str:
     """
     text = pattern.pattern
     flags = pattern.flags & (re.IGNORECASE | re.VERBOSE | re.LOCALE)
-    if flags or "|" in text or "(?" in text:
+    # U+FFFD stands for bytes that could not be decoded: it is not itself in them.
+    if flags or "|" in text or "(?" in text or "\N{REPLACEMENT CHARACTER}" in text:
         return ""
 
     best, run, depth, at = "", "", 0, 0
@@ -47,7 +50,7 @@ def required_literal(pattern: re.Pattern[str]) -> str:
         best = max(best, run[:-1] if char in "*?{" else run, key=len)
         run = ""
         if char == "\\":
-            at += 1
+            at = _end_of_escape(text, at)
         elif char == "[":
             at = _end_of_class(text, at)
         elif char == "{":
@@ -56,6 +59,18 @@ def required_literal(pattern: re.Pattern[str]) -> str:
             depth += 1 if char == "(" else -1
     best = max(best, run, key=len)
     return best if len(best) >= _LEAST else ""
+
+
+def _end_of_escape(text: str, at: int) -> int:
+    """Return the place behind what follows a backslash.
+
+    After `x`, `u`, `U` or a digit more of them may belong to it, so none is kept.
+    """
+    at += 1
+    if text[at - 1] in _NUMBERED:
+        while at < len(text) and text[at] in _HEX:
+            at += 1
+    return at
 
 
 def _end_of_class(text: str, at: int) -> int:
@@ -97,8 +112,10 @@ class LineSearch:
         self._wanted = wanted
         self._left = wanted.count
         self._encoding = wanted.encoding
+        if codecs.lookup(wanted.encoding).name == "utf-8-sig":
+            self._encoding = "utf-8"  # its mark is at the begin of a file alone
         self._decoder: codecs.IncrementalDecoder | None = None
-        if not _is_ascii_compatible(wanted.encoding):
+        if not _is_ascii_compatible(self._encoding):
             self._encoding = "utf-8"
             self._decoder = codecs.getincrementaldecoder(wanted.encoding)("replace")
         literal = required_literal(wanted.pattern)

@@ -150,6 +150,9 @@ class Resolver:
         except OSError as error:
             self.error = f"host {self._host!r}: {error.strerror}"
             return False
+        except UnicodeError:
+            self.error = f"host {self._host!r}: no host can have this name"
+            return False
         self.places = [(answer[0], answer[4]) for answer in answers]
         return True
 

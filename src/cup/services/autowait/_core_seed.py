@@ -14,7 +14,7 @@ from .conditions import PortFree, PortOpen, Predicate, ProcessGone, ProcessRunni
 from .files import FileExists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from ._core_arguments import StrPath
 
@@ -67,10 +67,17 @@ def returns(
     if wanted:
         return Predicate(call, every=interval_sec, name=name)
 
-    async def opposite() -> bool:
+    def opposite() -> object:
         answer = call()
-        return not (await answer if inspect.isawaitable(answer) else answer)
+        return _negated(answer) if inspect.isawaitable(answer) else not answer
 
-    is_async = Predicate(call).is_async()
-    turned = opposite if is_async else lambda: not call()
+    async def awaited() -> object:
+        answer = opposite()
+        return await answer if inspect.isawaitable(answer) else answer
+
+    turned = awaited if Predicate(call).is_async() else opposite
     return Predicate(turned, every=interval_sec, name=f"not {name}")
+
+
+async def _negated(answer: Awaitable[object]) -> bool:
+    return not await answer

@@ -143,7 +143,7 @@ class Probe(Generic[T_co]):
         due: When to look again though nothing was heard; None if there is no need.
         more: The look is not over: there is more to look at right now, or at `due`.
         unsure: The last look could not tell: neither it nor its opposite holds.
-        blocks: A look may block for long: a file system of another machine, a name.
+        blocks: A look may block for long: a file system of another machine, a tree.
     """
 
     __slots__ = ("blocks", "condition", "due", "met", "more", "unsure")

@@ -1,7 +1,7 @@
 """Waiting for conditions in tasks, on asyncio and trio; the twin for threads is `sync`.
 
 A cancelled wait leaves nothing behind. What could block the loop (file systems of other
-machines, names of hosts) is looked at in a worker thread.
+machines, trees of directories, names of hosts) is looked at in a worker thread.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _engine(
     *,
     terse: bool = False,
 ) -> Engine[T]:
-    return Engine(
+    engine = Engine(
         condition,
         Watch(bell, most=safety),
         timeout=timeout,
@@ -109,6 +109,9 @@ def _engine(
         now=monotonic(),
         terse=terse,
     )
+    if engine.blocks():
+        engine.put_off_calls()
+    return engine
 
 
 async def _step(engine: Engine[T], *, rung: bool) -> Step[T]:
@@ -125,7 +128,7 @@ async def _step(engine: Engine[T], *, rung: bool) -> Step[T]:
 async def _ask(engine: Engine[T], *, rung: bool) -> None:
     """Await the functions that say whether something holds, until the time is over."""
     now = monotonic()
-    with move_on_after(engine.left(now) or None):
+    with move_on_after(engine.left(now)):
         for probe in engine.awaited(now, rung=rung):
             await probe.call(now)
 
@@ -152,7 +155,11 @@ async def look(condition: Condition[object]) -> Report:
     try:
         await loop.immediate()
         await _ask(engine, rung=True)
-        return engine.look(monotonic())
+        if not engine.blocks():
+            return engine.look(monotonic())
+        return await to_thread.run_sync(
+            lambda: engine.look_apart(monotonic()), abandon_on_cancel=True
+        )
     finally:
         engine.close()
 

@@ -124,6 +124,15 @@ def _port(port: object) -> int:
     return port
 
 
+def _host(host: object) -> str | None:
+    if host is None or (isinstance(host, str) and host and "\0" not in host):
+        return host
+
+    if isinstance(host, str):
+        raise InvalidValue(f"{host!r} is no host; give its name or address, or None")
+    raise InvalidType(f"{host!r} is no host; give its name or address as text")
+
+
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class _Port(StateCondition[int]):
     port: int
@@ -135,7 +144,7 @@ class _Port(StateCondition[int]):
     ) -> None:
         one_of(probe, "probe", ("listen", "connect"))
         object.__setattr__(self, "port", _port(port))
-        object.__setattr__(self, "host", host)
+        object.__setattr__(self, "host", _host(host))
         object.__setattr__(self, "probe", probe)
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from cup.errors import InvalidType, InvalidValue
 
-from ._core_arguments import StrPath, absolute, one_of, seconds_of
+from ._core_arguments import StrPath, absolute, one_of, seconds_of, whole_number
 from .api import Condition, StateCondition
 
 __all__ = ["FileComplete", "FileExists", "FileGone", "LineMatch", "RegexInFile"]
@@ -194,6 +194,8 @@ class RegexInFile(Condition[LineMatch]):
         compiled = re.compile(pattern)
         _refuse_bytes(compiled.pattern)
         one_of(start, "start", ("begin", "end"))
+        whole_number(count, "count")
+        whole_number(window, "window")
         if count < 1:
             raise InvalidValue(f"count={count}: give 1 or more")
         if window < 16:  # noqa: PLR2004 - the longest character, with room

@@ -11,7 +11,7 @@ from cup._core import interrupt
 from cup._core.clock import check_timeout
 from cup._core.running import guard_blocking
 from cup._core.wait import ThreadWaiter, park
-from cup.errors import ConditionTimeout, InvalidType
+from cup.errors import ConditionTimeout
 
 from . import _core_seed as seed
 from ._core import Engine, Rest
@@ -147,11 +147,7 @@ def _engine(
         now=monotonic(),
         terse=terse,
     )
-    if engine.has_async():
-        raise InvalidType(
-            f"{condition!r} has a coroutine function; await "
-            "cup.services.autowait.aio.wait instead"
-        )
+    engine.refuse_async()
     return engine
 
 
@@ -164,6 +160,7 @@ def _loop(engine: Engine[T], bell: Bell, parker: Parker, name: str) -> T:
             return step.value
 
         if not told:
+            engine.refuse_async()  # a function may have returned what is to be awaited
             guard_blocking(
                 f"cup.services.autowait.{name}", f"cup.services.autowait.aio.{name}"
             )

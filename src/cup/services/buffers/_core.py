@@ -84,7 +84,7 @@ class BufferCore(Line):
         self, count: int, block_size: int, *, ceiling: int | None, leaks: Leaks
     ) -> None:
         self.arena: Arena = Arena(block_size, count)
-        self.free: list[int] = list(range(count - 1, -1, -1))
+        self.free: list[int] = self.arena.numbers()
         self.out: dict[int, list[int]] = {}
         self._ceiling = ceiling
         self.leaks: LeakWatch = LeakWatch(leaks)
@@ -206,8 +206,11 @@ class BufferCore(Line):
         if more < missing:
             return False
 
+        try:
+            self.free[:0] = range(count + more - 1, count - 1, -1)
+        except MemoryError:
+            return False
         self.arena.extend(more)
-        self.free[:0] = range(count + more - 1, count - 1, -1)
         self._fewest = len(self.free)
         return True
 

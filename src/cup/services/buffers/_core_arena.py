@@ -67,6 +67,19 @@ class Arena:
                 f"bytes: {error}"
             ) from error
 
+    def numbers(self) -> list[int]:
+        """Return the numbers of all blocks, the last first.
+
+        Raises:
+            BufferPoolError: If there is no memory for so many.
+        """
+        try:
+            return list(range(self.count - 1, -1, -1))
+        except (MemoryError, OverflowError) as error:
+            raise BufferPoolError(
+                f"no memory for a list of {self.count} blocks: have fewer, larger ones"
+            ) from error
+
     def _map_of(self, block: int) -> tuple[mmap.mmap, int]:
         """Return the mapping of a block, and its offset there."""
         number, rest = divmod(block, self._step)

@@ -188,10 +188,11 @@ class Buffer(Cursor):
             How many bytes that was.
 
         Raises:
+            BufferReleased: If the buffer was released, also while it is sent.
             OSError: From the system.
         """
         start = self._position
-        while self._position < self._length:
+        while self._position < self.length():
             self.writev(fd)
         return self._position - start
 
@@ -251,10 +252,11 @@ class Buffer(Cursor):
             How many bytes that was.
 
         Raises:
+            BufferReleased: If the buffer was released, also while it is sent.
             OSError: From the system.
         """
         start = self._position
-        while self._position < self._length:
+        while self._position < self.length():
             self.sendmsg(sock)
         return self._position - start
 

@@ -9,6 +9,7 @@ Not here: the cursor (`_core_cursor`), system calls (`_core_buffer`).
 from __future__ import annotations
 
 import sys
+from operator import index
 from typing import TYPE_CHECKING, Literal
 
 from cup.errors import BufferOverflow, BufferReleased, InvalidType, InvalidValue
@@ -326,10 +327,16 @@ def is_own(view: memoryview) -> bool:
 
 
 def check_size(size: int) -> None:
-    """Refuse a size below zero.
+    """Refuse what is no size: a length that is no int would spoil the buffer.
 
     Raises:
-        InvalidValue: If it is.
+        InvalidType: If it is no int.
+        InvalidValue: If it is below zero.
     """
+    try:
+        index(size)
+    except TypeError:
+        raise InvalidType(f"a size is an int, not {size!r}") from None
+
     if size < 0:
         raise InvalidValue(f"a size is 0 or more bytes, not {size}")

@@ -5,7 +5,10 @@ Not here: waiting (`sync`, `aio`), the pool itself (`_core`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, Literal, TypeVar
+
+from typing_extensions import ParamSpec
 
 from cup.errors import BufferTooLarge, InvalidType, InvalidValue
 
@@ -14,7 +17,7 @@ from ._core_settings import check_leaks, check_sizes, make_ceiling
 from .api import MEDIUM_BLOCK_SIZE, BufferStats, Leaks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Self
 
@@ -22,28 +25,34 @@ if TYPE_CHECKING:
 
 __all__ = ["Face", "check_count"]
 
+P = ParamSpec("P")
+F = TypeVar("F", bound="Face")
+
 _BOTH = 2
 
 
-class _ByPosition:
-    """Remembers how many arguments were given by position, before `__init__` runs."""
-
-    __slots__ = ("_by_position",)
-
-    if not TYPE_CHECKING:
-
-        def __new__(cls, *positional: object, **_: object) -> object:
-            self = super().__new__(cls)
-            self._by_position = len(positional) >= _BOTH
-            return self
-
-
-class Face(_ByPosition):
+class Face:
     """A pool of buffers, as seen by its user. Faces of one pool are equal."""
 
-    __slots__ = ("__weakref__", "_core", "_mask")
+    __slots__ = ("__weakref__", "_by_position", "_core", "_mask")
 
     _by_position: bool
+
+    @staticmethod
+    def _counted(
+        init: Callable[Concatenate[F, P], None],
+    ) -> Callable[Concatenate[F, P], None]:
+        """Wrap an `__init__`, so that it knows whether two arguments came by position.
+
+        That of the pool itself, whatever its subclasses are called with.
+        """
+
+        @wraps(init)
+        def counting(self: F, /, *args: P.args, **kwargs: P.kwargs) -> None:
+            self._by_position = len(args) >= _BOTH
+            init(self, *args, **kwargs)
+
+        return counting
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cup._core.clock import check_timeout
 from cup._core.loops import ablock, current_loop
 
 from ._core import BlocksAsk
@@ -45,6 +46,7 @@ class AsyncBufferPool(Face):
 
     __slots__ = ()
 
+    @Face._counted  # noqa: SLF001 - it is ours
     def __init__(
         self,
         pool_size: int,
@@ -88,6 +90,8 @@ class AsyncBufferPool(Face):
             InvalidValue: If `num` is below 1, or `timeout` is NaN.
         """
         core = self._core
+        if timeout is not None:
+            check_timeout(timeout)
         await current_loop().immediate()
         if contiguous or type(num) is not int or not 0 < num <= core.arena.count:
             check_count(core, num, contiguous=contiguous)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cup._core.clock import check_timeout
 from cup._core.wait import block
 
 from ._core import BlocksAsk
@@ -48,6 +49,7 @@ class BufferPool(Face):
 
     __slots__ = ()
 
+    @Face._counted  # noqa: SLF001 - it is ours
     def __init__(
         self,
         pool_size: int,
@@ -91,6 +93,8 @@ class BufferPool(Face):
             InvalidValue: If `num` is below 1, or `timeout` is NaN.
         """
         core = self._core
+        if timeout is not None:
+            check_timeout(timeout)
         if contiguous or type(num) is not int or not 0 < num <= core.arena.count:
             check_count(core, num, contiguous=contiguous)
         buffer = None if contiguous else core.try_acquire(num)

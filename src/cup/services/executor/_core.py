@@ -364,6 +364,8 @@ class ExecutorCore(Accounts, Moments):
         series = list(self.series)
         self.series.clear()
         self.made.clear()
+        if self.ledger is not None:
+            self.ledger.vanish()
         self.ledger = None  # the store is the parent's
         self.quiet = Quiet(self)
         self.begin_accounts()

@@ -325,7 +325,8 @@ def _second_of(when: datetime | None) -> tuple[int, bool]:
     """Give the second a time is in, and whether it is its beginning."""
     if when is None:
         now = time.time()
-        return math.floor(now), now.is_integer()
+        second = math.floor(now)
+        return second, now == second
     if when.utcoffset() is None:
         raise InvalidValue(
             f"{when!r} has no time zone; give an aware datetime, such as "

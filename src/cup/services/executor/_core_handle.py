@@ -297,9 +297,7 @@ class ScheduledJob(Handle[T]):
             return False
 
         self._due = due
-        lane.core.set_alarm(self, due, by_wall=lane.by_wall)
-        lane.dropped()
-        return True
+        return lane.move(self, self._stored_as(), due)
 
     def cancelled(self) -> bool:
         """Tell whether the job was cancelled before it started."""
@@ -342,7 +340,7 @@ class ScheduledJob(Handle[T]):
             Whether it is cancelled by that, and not kept.
         """
         core = self._lane.core
-        kept = core.keep(self._lane.options.key)
+        kept = core.keep(self._stored_as())
         cancelled = self.cancel()
         if cancelled and kept:
             core.persisted_instead.add(1)
@@ -372,6 +370,9 @@ class ScheduledJob(Handle[T]):
         self._fn = self._args = self._kwargs = self._context = None
         return job
 
+    def _stored_as(self) -> str | None:
+        return self._lane.options.key
+
     def _make(self) -> DueJob[T]:
         fn = self._fn
         record = [fn, self._context, self._args, self._kwargs or {}]
@@ -392,7 +393,7 @@ def due_now(
     due: DueJob[T] = DueJob(lane.owner, record)
     due.label = lane.options.name or getattr(fn, "__qualname__", "") or name_of(fn)
     kind: type[ScheduledJob[T]] = ScheduledJob
-    job = kind.__new__(kind)
+    job = object.__new__(kind)
     job.become_due(lane, due)
     lane.core.submitted.add()
     lane.hand_over(record)

@@ -9,7 +9,7 @@ Not here: when jobs are due (`_core_timers`), the crews.
 from __future__ import annotations
 
 from contextvars import Context
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cup.services.threadpool._core_record import claim
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cup.services.threadpool._core_record import Record, Sink
 
     from ._core import ExecutorCore
+    from ._core_handle import ScheduledJob
     from .api_values import JobOptions
 
 __all__ = ["Counts", "Crew", "Lane", "Stage"]
@@ -142,6 +143,15 @@ class Lane:
         """Count a job that was cancelled before its time came."""
         self.core.cancelled.add()
         self.dropped()
+
+    def move(self, job: ScheduledJob[Any], key: str | None, due: float) -> bool:
+        """Set the alarm of a job that was taken from the timers; returns True."""
+        core, ledger = self.core, self.core.ledger
+        if ledger is not None and key is not None:
+            ledger.moved(key, job, core.wall_of(due, by_wall=self.by_wall))
+        core.set_alarm(job, due, by_wall=self.by_wall)
+        self.dropped()
+        return True
 
     def dropped(self) -> None:
         """Note that an alarm was given up, which leaves a husk."""

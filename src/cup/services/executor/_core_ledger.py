@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ._core_handle import Handle
     from ._core_stored import Entry
     from .api import JobStore, ProgramSeat
+    from .api_values import RunRecord
 
 __all__ = ["Ledger"]
 
@@ -105,6 +106,8 @@ class Ledger(Program):
             if groups != self._groups:  # one of them may have written it
                 self._put(key)
             raise
+        if self._entries.get(key) is not entry:  # refused, or replaced, meanwhile
+            self._put(key)
         self.unknown.pop(key, None)
 
     def refuse(self, entry: Entry) -> None:
@@ -143,12 +146,33 @@ class Ledger(Program):
                 self._entries.pop(key, None)
                 self._put(key)
 
-    def ran(self, key: str, due: float) -> None:
+    def ran(self, key: str, run: RunRecord) -> None:
         """Note that a run of a stored series has ended; not called after its end."""
         entry = self._attached.get(key)
-        if entry is not None and self._entries.get(key) is entry:
-            self._entries[key] = self._attached[key] = replace(entry, last=due)
-            self._put(key)
+        if entry is None or self._entries.get(key) is not entry:
+            return
+
+        delayed = entry.rhythm is not None and entry.rhythm["kind"] == "delay"
+        last = run.ended if delayed else run.due
+        if entry.last is not None:  # runs that overlap end in any order
+            last = max(last, entry.last)
+        entry = replace(entry, last=last, runs=entry.runs + 1)
+        self._entries[key] = self._attached[key] = entry
+        self._put(key)
+
+    def moved(self, key: str, handle: Handle[Any], due: float, /) -> None:
+        """Note that a stored job is due at another time of the wall clock."""
+        former = self._attached.get(key)
+        if former is None or self._entries.get(key) is not former:
+            return
+
+        self._entries[key] = self._attached[key] = entry = replace(former, due=due)
+        # Looked at last: who ends it meanwhile finds this entry, or is seen here.
+        if self.handles.get(key) is not handle:
+            for entries in (self._entries, self._attached):
+                if entries.get(key) is entry:
+                    entries.pop(key, None)
+        self._put(key)
 
     def keep(self, key: str) -> bool:
         """Let the store keep a job whose handle ends now; False if it has none."""
@@ -178,7 +202,7 @@ class Ledger(Program):
                     continue
 
                 try:
-                    entry = read_entry(text)
+                    entry = read_entry(text, key)
                     fn = functions.get(entry.function)
                     if fn is None:
                         fn = functions[entry.function] = function_at(entry.function)
@@ -209,6 +233,12 @@ class Ledger(Program):
     def end_at_exit(self) -> None:
         """Write what was collected: jobs have ended meanwhile."""
         self.close()
+
+    def vanish(self) -> None:
+        """Forget everything, in a forked child: the store is the parent's."""
+        self.seat = None
+        for followed in (self._changes, self.handles, self._entries, self._attached):
+            followed.clear()
 
     def _put(self, key: str) -> None:
         self._changes.append(key)

@@ -10,7 +10,7 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from cup.errors import InvalidType
+from cup.errors import InvalidType, InvalidValue
 
 from ._core_periods import check_period, due_at, index_after, index_at, made_up_for
 from .api_values import Aligned, FixedDelay, FixedRate
@@ -269,6 +269,7 @@ def make_plan(rhythm: RhythmLike, now: float) -> Plan:
     """
     if isinstance(rhythm, Aligned):
         period = check_period("period", rhythm.period)
+        _check_offset(rhythm.offset)
         return RatePlan(rhythm.offset % period, period, by_wall=True)
 
     if isinstance(rhythm, FixedDelay):
@@ -289,6 +290,14 @@ def _check_number(rhythm: object) -> None:
             "a period is a number of seconds, a FixedRate, a FixedDelay or an Aligned, "
             f"not {rhythm!r}"
         )
+
+
+def _check_offset(offset: float) -> None:
+    if isinstance(offset, bool) or not isinstance(offset, float | int):
+        raise InvalidType(f"offset must be seconds (a number), not {offset!r}")
+
+    if not math.isfinite(offset):
+        raise InvalidValue(f"offset={offset!r} is no number of seconds")
 
 
 def _first(first: float | None, period: float) -> float:

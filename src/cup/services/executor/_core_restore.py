@@ -63,6 +63,7 @@ class Restorer:
         lane = Lane(core, core.crews[0], options, by_wall=plan.by_wall)
         name = options.name or name_of(fn)
         series = SeriesCore(lane, plan, name, (fn, args, entry.kwargs, None))
+        series.started = entry.runs
         core.begin_series(series, due)
         self._ledger.attach(entry, Series(series))
 
@@ -78,8 +79,9 @@ def _go_on(
 
     now = core.clock.monotonic()
     if isinstance(rhythm, FixedRate | FixedDelay):
+        started = entry.last is not None
         # Monotonic clocks end with their machine: what has passed is wall time.
-        first = rhythm.period if entry.last or rhythm.first is None else rhythm.first
+        first = rhythm.period if started or rhythm.first is None else rhythm.first
         left = max(0.0, last + first - core.clock.time())
         return make_plan(replace(rhythm, first=left), now), None
 

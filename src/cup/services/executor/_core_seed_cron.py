@@ -6,6 +6,7 @@ Debian's, one of them is enough. So the day of week is looked at here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from cup.errors import InvalidType, InvalidValue
 from ._core_cron import Cron
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import tzinfo
 
 __all__ = ["ListedTimes", "TimerDict"]
@@ -53,15 +54,16 @@ class ListedTimes:
     ) -> None:
         unknown = set(timer) - set(_FIELDS)
         if unknown:
+            names = ", ".join(sorted(map(str, unknown)))
             raise InvalidValue(
-                f"timer_dict has keys that mean nothing: {', '.join(sorted(unknown))}; "
+                f"timer_dict has keys that mean nothing: {names}; "
                 f"it takes {', '.join(_FIELDS)}"
             )
 
         texts = {name: _read(name, timer.get(name)) for name in _FIELDS}
         self._weekdays: frozenset[int] = frozenset()
         if texts["monthday"] != "*" and texts["weekday"] != "*":
-            self._weekdays = frozenset(timer["weekday"] or ())
+            self._weekdays = frozenset(map(int, texts["weekday"].split(",")))
             texts["weekday"] = "*"
         self._cron = Cron(" ".join(texts.values()), zone)
         if self.next_after(datetime.now(timezone.utc).timestamp()) is None:
@@ -117,6 +119,9 @@ def _read(name: str, numbers: Iterable[int] | None) -> str:
         return "*"
 
     lowest, highest = _FIELDS[name]
+    if not isinstance(numbers, int | Iterable):
+        raise InvalidType(f"{name} must be a list of ints, or None, not {numbers!r}")
+
     listed = [numbers] if isinstance(numbers, int) else list(numbers)
     if not listed:
         raise InvalidValue(f"{name}=[] matches nothing; use None for all")

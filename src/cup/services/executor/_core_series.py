@@ -310,7 +310,7 @@ class SeriesCore:
         self._tell(record)
         ledger = self.core.ledger
         if ledger is not None and self._options.key is not None:
-            ledger.ran(self._options.key, record.due)
+            ledger.ran(self._options.key, record)
         if self.failures and self.failures == self._options.stop_after_failures:
             self._end_by(error)
         self._serve()

@@ -106,6 +106,11 @@ def make_settings(
     if on_broken not in get_args(OnBroken):
         raise InvalidValue(f"on_broken={on_broken!r} is neither 'fail' nor 'retry'")
 
+    if not isinstance(name, str | None):
+        raise InvalidType(f"name must be a str, not {name!r}")
+    if store is not None and not (hasattr(store, "load") and hasattr(store, "write")):
+        raise InvalidType(f"a store has load() and write(); {store!r} has not")
+
     chosen = name or f"ExecutionService-{next(_serial)}"
     return Settings(
         name=chosen,
@@ -151,6 +156,8 @@ def check_options(
     ):
         if value is not None:
             check_at_least_one(what, value)
+    if type(history) is not int:
+        raise InvalidType(f"history must be an int, not {history!r}")
     if history < 0:
         raise InvalidValue(f"history must be 0 or more, not {history!r}")
 
@@ -255,7 +262,10 @@ def _number(name: str, when: object) -> float:
     if isinstance(when, bool) or not isinstance(when, float | int):
         raise InvalidType(f"{name} must be a datetime or seconds, not {when!r}")
 
-    return float(when)
+    try:
+        return float(when)
+    except OverflowError:
+        raise InvalidValue(f"{name}={when!r} is too large") from None
 
 
 assert set(_POLICIES) == set(get_args(get_args(Overlap)[0]))

@@ -129,10 +129,10 @@ def gather(core: ExecutorCore) -> ExecutorStats:
 def report_of(core: ExecutorCore) -> ExecutorReport:
     """Say what became of everything."""
     running = [
-        describe(getattr(sink, "inner", sink))
+        describe(getattr(sink, "inner", sink), worker.function())
         for pool in core.pools()
         for running in (pool.core.running, pool.core.overdue)
-        for sink in list(running.values())
+        for worker, sink in list(running.items())
     ]
     running += [label for crew in core.each_crew() for label in crew.labels()]
     done, failed, cancelled = _ended(core)

@@ -9,15 +9,18 @@ Not here: when anything is written (`_core_ledger`), and to what (`JobStore`).
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from dataclasses import asdict, dataclass, field, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from cup.errors import InvalidType, InvalidValue, UnknownJob
+from cup.errors import InvalidType, UnknownJob
 
 from ._core_cron import Cron, DstPolicy
+from ._core_plans import make_plan
+from ._core_settings import check_kind, check_options, instant_of
 from .api_values import (
     Aligned,
     CatchUp,
@@ -74,7 +77,8 @@ class Entry:
         rhythm: What kind of series it is, None for a job that runs once.
         options: The options of its view; `PLAIN` for a job that was read and has no
             others than its key.
-        last: When the last run of a series was due.
+        last: When the last run of a series was due; when it ended, at a fixed delay.
+        runs: How many runs of a series have ended.
     """
 
     key: str
@@ -85,6 +89,7 @@ class Entry:
     rhythm: dict[str, Any] | None = None
     options: JobOptions = field(default_factory=JobOptions)
     last: float | None = None
+    runs: int = 0
 
     def text(self) -> str:
         """Return what a store keeps.
@@ -104,6 +109,8 @@ class Entry:
             content["rhythm"] = self.rhythm
         if self.last is not None:
             content["last"] = self.last
+        if self.runs and self.options.max_runs is not None:  # nobody else needs it
+            content["runs"] = self.runs
         options = _chosen(self.options)
         if options:
             content["options"] = options
@@ -172,6 +179,8 @@ def _as_json(what: str, value: Any) -> Any:
         raise InvalidType(
             f"{what} of a stored job must be JSON, not {value!r}: {error}"
         ) from None
+    except RecursionError:
+        raise InvalidType(f"{what} of a stored job are nested too deeply") from None
     if copy != value:
         raise InvalidType(
             f"{what} of a stored job must come back from JSON as they are; {value!r} "
@@ -182,11 +191,10 @@ def _as_json(what: str, value: Any) -> Any:
 
 def _describe(rhythm: RhythmLike | Cron) -> dict[str, Any]:
     if isinstance(rhythm, Cron):
-        zone: object = getattr(rhythm.tz, "key", None) or str(rhythm.tz)
         return {
             "kind": "cron",
             "expr": rhythm.expr,
-            "tz": zone,
+            "tz": _zone_name(rhythm),
             "dst": rhythm.dst.value,
             "name": rhythm.name,
         }
@@ -195,6 +203,18 @@ def _describe(rhythm: RhythmLike | Cron) -> dict[str, Any]:
         rhythm = FixedRate(float(rhythm))
     kinds = {kind: name for name, kind in _RHYTHMS.items()}
     return {"kind": kinds[type(rhythm)], **asdict(rhythm)}
+
+
+def _zone_name(cron: Cron) -> str:
+    name = str(getattr(cron.tz, "key", None) or cron.tz)
+    try:
+        Cron(cron.expr, name, dst=cron.dst, name=cron.name)
+    except ValueError:
+        raise InvalidType(
+            f"{cron.tz!r} cannot be stored: its name would not give it; use a zone of "
+            "the time zone database"
+        ) from None
+    return name
 
 
 def path_of(fn: Callable[..., object]) -> str:
@@ -218,6 +238,10 @@ def path_of(fn: Callable[..., object]) -> str:
             f"{fn!r} cannot be stored: importing {path} would not give it; use a "
             "function of a module"
         )
+    if inspect.iscoroutinefunction(fn):
+        raise InvalidType(
+            f"{fn!r} cannot be stored: its event loop ends with this process"
+        )
     return path
 
 
@@ -232,16 +256,18 @@ def function_at(path: str) -> Callable[..., Any]:
         found: object = import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UnknownJob(f"{path} cannot be imported: {error}") from error
 
     if not callable(found):
         raise UnknownJob(f"{path} is no function but {found!r}")
+    if inspect.iscoroutinefunction(found):
+        raise UnknownJob(f"{path} is a coroutine function, which no worker can run")
     return found
 
 
-def read_entry(text: str) -> Entry:
-    """Read what a store has kept.
+def read_entry(text: str, key: str) -> Entry:
+    """Read what a store has kept under a key.
 
     Raises:
         UnknownJob: If it means nothing to this version.
@@ -260,11 +286,31 @@ def read_entry(text: str) -> Entry:
         options = content.pop("options", None)
         chosen = _options(options, content["key"]) if options else PLAIN
         entry = Entry(options=chosen, **content)
-        if entry.rhythm is not None:
-            entry.plan()
-    except (ValueError, KeyError, TypeError, AttributeError, InvalidValue) as error:
+        _check(entry, key)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnknownJob(f"it cannot be read: {error!r}") from error
     return entry
+
+
+def _check(entry: Entry, key: str) -> None:
+    """Refuse what could not be begun: one such job would keep all others waiting."""
+    if entry.key != key:
+        raise UnknownJob(f"it is that of another key, {entry.key!r}")
+
+    check_kind("function", entry.function, str)
+    check_kind("args", entry.args, list)
+    check_kind("kwargs", entry.kwargs, dict)
+    instant_of(entry.due, "due")
+    rhythm = entry.plan()
+    if rhythm is None:
+        return
+
+    if not isinstance(rhythm, Cron):
+        make_plan(rhythm, 0.0)
+    if entry.last is not None:
+        instant_of(entry.last, "last")
+    if type(entry.runs) is not int or entry.runs < 0:
+        raise InvalidType(f"runs={entry.runs!r} is no number of runs")
 
 
 def _options(options: dict[str, Any], key: str) -> JobOptions:
@@ -276,4 +322,6 @@ def _options(options: dict[str, Any], key: str) -> JobOptions:
         options["urgency"] = Urgency(options["urgency"])
     if "catch_up" in options:
         options["catch_up"] = CatchUp(**options["catch_up"])
-    return JobOptions(key=key, **options)
+    chosen = JobOptions(key=key, **options)
+    given = {option.name: getattr(chosen, option.name) for option in fields(chosen)}
+    return check_options(**given, has_store=True)

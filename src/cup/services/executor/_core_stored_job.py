@@ -39,24 +39,14 @@ class StoredJob(ScheduledJob[T]):
         self._follower = follower
 
     @override
-    def stop(self) -> bool:
-        """End as cancelled, or be kept by the store: the executor stops.
-
-        Returns:
-            Whether it is cancelled by that, and not kept.
-        """
-        core = self._lane.core
-        kept = core.keep(self._key)
-        cancelled = self.cancel()
-        if cancelled and kept:
-            core.persisted_instead.add(1)
-        return cancelled and not kept
-
-    @override
     def vanish(self) -> None:
         """End as cancelled in a forked child, telling nobody."""
         self._follower = None
         super().vanish()
+
+    @override
+    def _stored_as(self) -> str | None:
+        return self._key
 
     @override
     def _become(self, wish: Cancelled | None) -> DueJob[T] | Cancelled:

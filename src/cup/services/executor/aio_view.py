@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from anyio import CancelScope, to_thread
+from anyio.lowlevel import checkpoint_if_cancelled
 from typing_extensions import ParamSpec
 
 from cup._core.loops import current_loop
@@ -288,7 +289,10 @@ class AsyncExecutorView(Face):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Entry | None:
-        """Store a job before it is handed in, if it has a key; in a worker."""
+        """Store a job before it is handed in, if it has a key; in a thread.
+
+        It is none of the workers, which may all be busy, and whose jobs are counted.
+        """
         ledger = self._core.ledger
         if ledger is None or self._options.key is None:
             return None
@@ -300,7 +304,8 @@ class AsyncExecutorView(Face):
 
         entry = self._entry(rhythm, delay, fn, args, kwargs)
         try:
-            await self._core.queued.aio.run(ledger.save, entry)
+            await to_thread.run_sync(ledger.save, entry)
+            await checkpoint_if_cancelled()
         except BaseException:  # cancelled: it may have been stored
             await self._take_back(entry)
             raise

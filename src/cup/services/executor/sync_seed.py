@@ -5,6 +5,7 @@ New code takes `ExecutionService.cron`, which does the same and more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ._core_series_handle import Series
 from .sync import ExecutionService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from datetime import tzinfo
 
 __all__ = ["CronExecution", "CronTask"]
@@ -54,6 +55,9 @@ class CronTask:
     ) -> None:
         if not callable(function):
             raise InvalidType(f"a task must be callable, not {function!r}")
+
+        if not isinstance(timer_dict, Mapping):
+            raise InvalidType(f"timer_dict must be a dict, not {timer_dict!r}")
 
         self._name = name
         self._zone = pytz_timezone
@@ -104,6 +108,8 @@ class CronTask:
         start = starting_fromdate
         if start is None:
             start = datetime.now(timezone.utc)
+        elif not isinstance(start, datetime):
+            raise InvalidType(f"give a datetime, or None for now, not {start!r}")
         elif start.tzinfo is None:
             start = start.replace(tzinfo=zone)
         found = self._times.next_after(start.timestamp())

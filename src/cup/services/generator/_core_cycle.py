@@ -39,27 +39,24 @@ _MOST_STRETCHES: Final = _ROUND // _STRETCH
 class CycleCore(Chain[int]):
     """What generators of cycle ids do; all of it at once."""
 
-    __slots__ = ("_base", "_ledger", "_prefix")
+    __slots__ = ("_life", "_prefix")
 
     kind = "cycle"
 
     def __init__(self, address: int, port: int) -> None:
         port = check_int("port", port, 0, 65535)
         self._prefix: int = (address << 16 | port) << _COUNTER_BITS
-        self._restart(_now())
-
-    def _restart(self, counter: int) -> None:
-        self._base: int = counter
-        self._ledger: Ledger = shared_ledger()
+        self._life: tuple[int, Ledger] = (_now(), shared_ledger())
         self._begin()
 
     def _follow(self, run: Run | None) -> Run:
         if run is not None and run.tick and self._is_mine(run):
             return Run(run.tick, _STRETCH, first=self._prefix - run.tick)
 
-        stretch = self._ledger.take()
+        base, ledger = self._life
+        stretch = ledger.take()
         assert stretch is not None, "there is no limit"
-        start = (self._base + stretch % _MOST_STRETCHES * _STRETCH) % _ROUND
+        start = (base + stretch % _MOST_STRETCHES * _STRETCH) % _ROUND
         if start + _STRETCH <= _ROUND:
             return Run(0, _STRETCH, first=self._prefix + start)
 
@@ -103,7 +100,8 @@ class CycleCore(Chain[int]):
         if not 0 <= counter < _ROUND:
             return False
 
-        self._restart(counter)
+        self._life = (counter, shared_ledger())
+        self._begin_anew()
         return True
 
     @staticmethod

@@ -7,8 +7,8 @@ clock has to be waited for. Faces wait: `sync_ids` on the thread, `aio_ids` on t
 from __future__ import annotations
 
 import math
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 from uuid import UUID, SafeUUID
 
 from cup.errors import IdError, InvalidId, InvalidType, InvalidValue, TimelessId
@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 __all__ = [
     "Ids",
     "NotYet",
+    "begin_of",
     "check_count",
     "check_int",
     "expect",
     "make_uuid",
     "number_in",
-    "timestamp_of",
+    "tick_at",
+    "tick_of",
     "utc",
 ]
 
 T = TypeVar("T")
+
+_1970: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROS: Final = 1_000_000
 
 
 class NotYet(IdError):
@@ -112,7 +117,7 @@ class Ids(Generic[T]):
             InvalidValue: If the time is naive, or cannot be expressed.
             InvalidType: If it is neither of the two types.
         """
-        timestamp_of(time)
+        tick_of(time, 1)
         raise TimelessId(
             f"identifiers of the kind {self.kind} do not tell when they were made; "
             "take uuid7, ulid or snowflake for queries by time"
@@ -187,8 +192,28 @@ def check_count(n: object) -> int:
     return number
 
 
-def timestamp_of(time: object) -> float:
-    """Return a time as seconds since 1970.
+def begin_of(tick: int, micros: int) -> float:
+    """Return the seconds since 1970 at which a tick of so many microseconds begins.
+
+    It is the float nearest to it, as `datetime.timestamp` gives it, and a clock.
+    """
+    return tick * micros / _MICROS
+
+
+def tick_at(seconds: float, micros: int) -> int:
+    """Return the tick that has begun last, by `begin_of`.
+
+    A product alone would often be cut to the tick before.
+    """
+    tick = math.floor(seconds * (_MICROS / micros))
+    if begin_of(tick + 1, micros) <= seconds:
+        return tick + 1
+
+    return tick if begin_of(tick, micros) <= seconds else tick - 1
+
+
+def tick_of(time: object, micros: int) -> int:
+    """Return the tick, of so many microseconds, that a time lies in, from 1970 on.
 
     Raises:
         InvalidType: If it is no `datetime` and no number.
@@ -199,21 +224,24 @@ def timestamp_of(time: object) -> float:
             raise InvalidValue(
                 f"{time!r} has no time zone; give it one, such as timezone.utc"
             )
-        return time.timestamp()
+        return (time - _1970) // timedelta(microseconds=micros)
 
     if not isinstance(time, int | float) or isinstance(time, bool):
         raise InvalidType(f"the time is {time!r}; give a datetime, or seconds")
 
+    if isinstance(time, int):
+        return time * _MICROS // micros
+
     if not math.isfinite(time):
         raise InvalidValue(f"the time is {time}; give a point in time")
 
-    return float(time)
+    return tick_at(time, micros)
 
 
 def utc(micros: int) -> datetime | None:
     """Return microseconds since 1970 as a time; None beyond what `datetime` knows."""
     try:
-        seconds, rest = divmod(micros, 1_000_000)
+        seconds, rest = divmod(micros, _MICROS)
         time = datetime.fromtimestamp(seconds, timezone.utc)
     except (OverflowError, OSError, ValueError):
         return None

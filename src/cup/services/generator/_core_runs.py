@@ -39,12 +39,15 @@ class Run:
         first: What a number is added to.
         tick: The time it belongs to, in ticks.
         floor: The earliest tick of the clock at which it may still be drawn from.
+        opens: When that begins, in seconds since 1970.
+        closes: When it must not be drawn from any more.
         text: What its identifiers begin with.
         deadline: When it ends on the monotonic clock; None if it does not.
     """
 
     __slots__ = (
         "after",
+        "closes",
         "deadline",
         "end",
         "epoch",
@@ -53,6 +56,7 @@ class Run:
         "full",
         "mutex",
         "numbers",
+        "opens",
         "size",
         "text",
         "tick",
@@ -78,6 +82,8 @@ class Run:
         self.first: int = first
         self.tick: int = tick
         self.floor: int = tick
+        self.opens: float = 0.0
+        self.closes: float = 0.0
         self.text: str = text
         self.deadline: float | None = deadline
 
@@ -103,6 +109,23 @@ class Chain(Ids[T], Generic[T]):
     def _begin(self) -> None:
         """Make the first run of this process."""
         self._run: Run = self._follow(None)
+
+    def _begin_anew(self) -> None:
+        """Have all draw from a first run again; what is left of the others is lost."""
+        run = self._run
+        if not self._is_mine(run):
+            self._enter_child()
+            return
+
+        fresh = self._follow(None)
+        while True:
+            with run.mutex:
+                if not run.after:
+                    run.end = 0
+                    run.after.append(fresh)
+                    break
+            run = run.after[0]
+        self._run = fresh
 
     def _is_mine(self, run: Run) -> bool:
         """Tell whether a run belongs to this process."""

@@ -15,7 +15,7 @@ from cup._core import fork
 from cup._core.fork import generation
 from cup.errors import WorkerIdLost
 
-from ._core_ids import NotYet, expect, number_in, timestamp_of, utc
+from ._core_ids import NotYet, expect, number_in, tick_of, utc
 from ._core_layout import Layout
 from ._core_runs import Run
 from ._core_ticks import Ticking
@@ -73,7 +73,7 @@ class SnowflakeCore(Ticking[int]):
 
     def _warn_of_the_end(self) -> None:
         left = self.expires_at.timestamp() - self._read()
-        if left < _SOON:
+        if 0 < left < _SOON:
             warnings.warn(
                 f"the layout of these snowflake ids ends at {self.expires_at}, in "
                 f"{left / 86400:.0f} days; change to one with a later epoch",
@@ -91,6 +91,7 @@ class SnowflakeCore(Ticking[int]):
         if seat is None or self._seat_epoch != generation():
             raise SeatNeeded("no worker number yet")
 
+        self._layout.compose(tick, seat.number)  # else it would be claimed for nothing
         try:
             claimed = seat.claim(tick, limit)
         except WorkerIdLost as error:
@@ -106,16 +107,19 @@ class SnowflakeCore(Ticking[int]):
         """Return the next id, or raise `NotYet`."""
         while True:
             run = self._run
-            if fork.stamp[0] and run.epoch == fork.epoch and not run.after:
-                tick = int(self._read() * self._per_second)
-                if run.floor <= tick <= run.tick:
-                    number = next(run.numbers)
-                    if number < run.end and (
-                        run.deadline is None or monotonic() < run.deadline
-                    ):
-                        return run.first + (number << self._shift)
+            if (
+                fork.stamp[0]
+                and run.epoch == fork.epoch
+                and not run.after
+                and run.opens <= self._read() < run.closes
+            ):
+                number = next(run.numbers)
+                if number < run.end and (
+                    run.deadline is None or monotonic() < run.deadline
+                ):
+                    return run.first + (number << self._shift)
 
-                    run.full = True
+                run.full = True
             self._prepare(run)
 
     def attempt_some(self, n: int) -> list[int]:
@@ -164,7 +168,7 @@ class SnowflakeCore(Ticking[int]):
             InvalidType: If it is neither of the two types.
         """
         layout = self._layout
-        tick = int(timestamp_of(time) * 1_000_000 // layout.unit_micros)
+        tick = tick_of(time, layout.unit_micros)
         least = layout.compose(tick, 0)
         return least, least | (1 << layout.worker_bits + layout.sequence_bits) - 1
 

@@ -16,7 +16,7 @@ from cup._core import fork
 from cup._core.clock import SYSTEM, check_timeout
 from cup.errors import ClockBehind, InvalidType, InvalidValue
 
-from ._core_ids import NotYet, utc
+from ._core_ids import NotYet, begin_of, tick_at, utc
 from ._core_runs import Chain, Run
 from .api import ClockPolicy, IDStats
 
@@ -86,7 +86,7 @@ class Ticking(Chain[T], Generic[T]):
 
     def _now(self) -> int:
         """Return the tick that the clock shows, since 1970."""
-        return int(self._read() * self._per_second)
+        return tick_at(self._read(), self._tick_micros)
 
     def _make(self, tick: int, limit: int) -> Run | int:
         """Make a run in a tick, or in a later one up to a limit.
@@ -119,6 +119,8 @@ class Ticking(Chain[T], Generic[T]):
             raise self._refusal(tick - now, self._lead)
 
         fresh.floor = fresh.tick + self._held
+        fresh.opens = begin_of(fresh.floor, self._tick_micros)
+        fresh.closes = begin_of(fresh.tick + 1, self._tick_micros)
         return fresh
 
     def _begin(self) -> None:
@@ -128,14 +130,17 @@ class Ticking(Chain[T], Generic[T]):
     def _draw(self) -> int:
         while True:
             run = self._run
-            if fork.stamp[0] and run.epoch == fork.epoch and not run.after:
-                tick = int(self._read() * self._per_second)
-                if run.floor <= tick <= run.tick:
-                    number = next(run.numbers)
-                    if number < run.end:
-                        return run.first + number
+            if (
+                fork.stamp[0]
+                and run.epoch == fork.epoch
+                and not run.after
+                and run.opens <= self._read() < run.closes
+            ):
+                number = next(run.numbers)
+                if number < run.end:
+                    return run.first + number
 
-                    run.full = True
+                run.full = True
             self._prepare(run)
 
     def _draw_some(self, n: int) -> list[int]:
@@ -150,7 +155,7 @@ class Ticking(Chain[T], Generic[T]):
             if (
                 self._is_mine(run)
                 and not run.after
-                and (run.floor <= self._now() <= run.tick)
+                and run.opens <= self._read() < run.closes
             ):
                 numbers = [*islice(run.numbers, min(n, run.size))]
                 if not numbers or numbers[-1] >= run.end:

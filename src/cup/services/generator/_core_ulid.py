@@ -15,7 +15,7 @@ from cup.errors import InvalidId
 from ._core_ids import expect, make_uuid, utc
 from ._core_runs import Run
 from ._core_ticks import Ticking
-from ._core_uuid import millis_in
+from ._core_uuid import check_millis, millis_in
 from .api import ParsedID
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class ULIDCore(Ticking[str]):
         if tick > limit:
             return tick
 
+        check_millis(tick)
         # The highest bit is clear: there is room to count up.
         chance = int.from_bytes(os.urandom(_CHANCE // 8), "big") >> 1
         return _run(tick, chance)
@@ -66,14 +67,17 @@ class ULIDCore(Ticking[str]):
         """Return the next ULID as text, or raise `NotYet`."""
         while True:
             run = self._run
-            if fork.stamp[0] and run.epoch == fork.epoch and not run.after:
-                tick = int(self._read() * self._per_second)
-                if run.floor <= tick <= run.tick:
-                    number = next(run.numbers)
-                    if number < run.end:
-                        return run.text + _PAIRS[number >> 10] + _PAIRS[number & 1023]
+            if (
+                fork.stamp[0]
+                and run.epoch == fork.epoch
+                and not run.after
+                and run.opens <= self._read() < run.closes
+            ):
+                number = next(run.numbers)
+                if number < run.end:
+                    return run.text + _PAIRS[number >> 10] + _PAIRS[number & 1023]
 
-                    run.full = True
+                run.full = True
             self._prepare(run)
 
     def attempt_some(self, n: int) -> list[str]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from cup._core import fork
 from cup._core.fork import generation
-from cup.errors import InvalidId, InvalidValue
+from cup.errors import EpochOver, InvalidId, InvalidValue
 
-from ._core_ids import Ids, expect, make_uuid, timestamp_of, utc
+from ._core_ids import Ids, expect, make_uuid, tick_of, utc
 from ._core_runs import Run
 from ._core_ticks import Ticking
 from .api import ParsedID
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .api import Clock, ClockPolicy
 
-__all__ = ["UUID4Core", "UUID7Core", "parse_uuid"]
+__all__ = ["UUID4Core", "UUID7Core", "check_millis", "parse_uuid"]
 
 _VERSION7: Final = 7 << 76
 _VARIANT: Final = 2 << 62
@@ -67,6 +67,7 @@ class UUID7Core(Ticking[uuid.UUID]):
         if tick > limit:
             return tick
 
+        check_millis(tick)
         start = int.from_bytes(os.urandom(6), "big") >> 7  # 41 bits
         return _run7(tick, start)
 
@@ -78,18 +79,21 @@ class UUID7Core(Ticking[uuid.UUID]):
         """Return the next UUID as an integer, or raise `NotYet`."""
         while True:
             run = self._run
-            if fork.stamp[0] and run.epoch == fork.epoch and not run.after:
-                tick = int(self._read() * self._per_second)
-                if run.floor <= tick <= run.tick:
-                    number = next(run.numbers)
-                    if number < run.end:
-                        try:
-                            return run.first + (number << _TAIL) + self._tails.pop()
-                        except IndexError:
-                            self._refill()
-                            return run.first + (number << _TAIL) + self._tails.pop()
+            if (
+                fork.stamp[0]
+                and run.epoch == fork.epoch
+                and not run.after
+                and run.opens <= self._read() < run.closes
+            ):
+                number = next(run.numbers)
+                if number < run.end:
+                    try:
+                        return run.first + (number << _TAIL) + self._tails.pop()
+                    except IndexError:
+                        self._refill()
+                        return run.first + (number << _TAIL) + self._tails.pop()
 
-                    run.full = True
+                run.full = True
             self._prepare(run)
 
     def _refill(self) -> None:
@@ -196,18 +200,18 @@ class UUID4Core(Ids[uuid.UUID]):
         return f"<{type(self).__name__}>"
 
 
-def parse_uuid(value: uuid.UUID | str, version: int | None = None) -> ParsedID:
+def parse_uuid(value: uuid.UUID | str, version: int) -> ParsedID:
     """Say what an identifier of this kind tells about itself.
 
     Raises:
-        InvalidId: If it is no UUID (of this version) as RFC 9562 defines them.
+        InvalidId: If it is no UUID of this version as RFC 9562 defines them.
         InvalidType: If it is no UUID and no text.
     """
     value = _to_uuid(value)
     if value.variant != uuid.RFC_4122:
         raise InvalidId(f"{value} is no UUID of RFC 9562: its variant is another")
 
-    if version is not None and value.version != version:
+    if value.version != version:
         raise InvalidId(f"{value} is a UUID of version {value.version}, not {version}")
 
     number = value.int
@@ -216,9 +220,6 @@ def parse_uuid(value: uuid.UUID | str, version: int | None = None) -> ParsedID:
     if value.version == 7:  # noqa: PLR2004 - as the RFC numbers them
         micros = (number >> 80) * _MILLI
         sequence = (number >> 64 & 0xFFF) << _LOW | number >> _TAIL & (1 << _LOW) - 1
-    elif value.version == 6:  # noqa: PLR2004 - the same bits, in order
-        ticks = (number >> 80) << 12 | number >> 64 & 0xFFF
-        micros = (ticks - _GREGORIAN) // 10
     elif value.version == 1:
         micros = (value.time - _GREGORIAN) // 10
     return ParsedID(
@@ -247,11 +248,24 @@ def millis_in(time: datetime | float) -> int:
         InvalidValue: If it cannot be.
         InvalidType: If it is no time.
     """
-    millis = int(timestamp_of(time) * 1000 // 1)
+    millis = tick_of(time, _MILLI)
     if not 0 <= millis <= _LATEST:
         raise InvalidValue(f"the time {time} is out of the range of 48 bits from 1970")
 
     return millis
+
+
+def check_millis(tick: int) -> None:
+    """Refuse to issue where the clock shows what 48 bits cannot express.
+
+    Raises:
+        EpochOver: If it does.
+    """
+    if not 0 <= tick <= _LATEST:
+        raise EpochOver(
+            f"the clock shows {utc(tick * _MILLI) or tick}, which is out of the range "
+            "of 48 bits of milliseconds from 1970; set it right"
+        )
 
 
 def _run7(tick: int, counter: int) -> Run:

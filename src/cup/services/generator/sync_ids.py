@@ -288,6 +288,8 @@ class SnowflakeGenerator(SnowflakeCore, SyncIds[int]):
         max_ahead: Seconds by which ids may be ahead of the clock, and that may be
             waited for it.
         clock: What tells the time; None for the clock of this machine.
+            A file keeps what a worker number has issued: to a test that has a clock
+            of its own, give a `StaticWorker` with a directory of its own.
 
     Raises:
         InvalidType: If an argument is of another type.

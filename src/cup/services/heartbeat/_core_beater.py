@@ -43,6 +43,7 @@ __all__ = ["Beater", "agent_settings"]
 _log = logging.getLogger("cup.heartbeat")
 
 _NANOS = 1_000_000_000
+_MOST = 1 << 63  # a number of a life has 64 bits; half of them last until 2262
 
 
 def agent_settings(
@@ -73,6 +74,8 @@ def agent_settings(
     places = tuple(parse_addresses(monitors, PORT))
     if not places:
         raise InvalidValue("an agent beats to one monitor at least")
+    if not all(host for host, _ in places):
+        raise InvalidValue(f"the monitors are {monitors!r}; give each a host")
     if alive is not None and not callable(alive):
         raise InvalidType(f"alive must be callable, not {alive!r}")
     return AgentSettings(
@@ -111,6 +114,11 @@ class _Lives:
         if self._path is not None:
             with contextlib.suppress(OSError, ValueError):
                 kept = int(self._path.read_text(encoding="ascii"))
+        if not 0 <= kept < _MOST:
+            _log.error(
+                "the life of agent %r is damaged; a new one is begun", self._name
+            )
+            kept = 0
         incarnation = max(kept + 1, int(SYSTEM.time() * _NANOS))
         self.keep(incarnation)
         return incarnation

@@ -166,8 +166,15 @@ class Listener(Program):
             return None
 
         event = ask.value
-        self.effects.append(lambda: self._callback(event))
+        self.effects.append(lambda: self._call(event))
         return now if self.feed.pending() else None
+
+    def _call(self, event: HeartbeatEvent) -> None:
+        try:
+            self._callback(event)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # It would end the thread, and nobody would be told of what comes then.
+            raise RuntimeError(f"the callback raised {error!r}") from error
 
     def wake(self) -> None:
         """Look at the feed soon."""

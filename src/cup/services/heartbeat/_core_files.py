@@ -27,10 +27,18 @@ __all__ = ["list_lost", "write_whole"]
 def write_whole(path: str | os.PathLike[str], lines: Iterable[str]) -> None:
     """Write a text file, UTF-8, which survives a crash of the system once it is there.
 
+    What is there and is no file, such as a pipe or a device, is written to as it is.
+
     Raises:
         OSError: If it cannot be written; a file of before is as it was.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        with target.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(lines)
+        return
+
+    target = Path(os.path.realpath(target))  # a link stays, and leads to the new file
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:

@@ -243,6 +243,15 @@ class AsyncHeartbeatService:
         """
         await to_thread.run_sync(self._service.cleanup_oldlost, dump_file)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AsyncHeartbeatService):
+            return NotImplemented
+
+        return self._service is other._service
+
+    def __hash__(self) -> int:
+        return id(self._service)
+
     def __len__(self) -> int:
         return len(self._service)
 

@@ -96,7 +96,16 @@ class AgentKeys:
         return [*self._keys.items()]
 
     def text(self) -> str:
-        """Return the keys as lines of a key file; whoever reads them can beat."""
+        """Return the keys as lines of a key file; whoever reads them can beat.
+
+        Raises:
+            InvalidKey: If the name cannot stand in such a file.
+        """
+        if _lines(self.name) != [self.name]:
+            raise InvalidKey(
+                f"{self.name!r} cannot stand in a key file: it is more than a line, "
+                "has a # in it, or blanks at its begin or end"
+            )
         return "".join(
             f"{_AGENT} {key_id.hex()} {key.hex()} {self.name}\n"
             for key_id, key in self._keys.items()

@@ -5,7 +5,7 @@ Not here: how it is judged (`_core`), networks (`sync_net`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from cup._core.clock import SYSTEM
 from cup._core.wait import block
@@ -167,6 +167,10 @@ class HeartbeatService(Registry):
         if dump_file is not None:
             write_whole(dump_file, list_lost(records, self._clock))
         self.forget(records)
+
+    def __reduce__(self) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(f"a {name} cannot be pickled or copied: it has locks")
 
     def __repr__(self) -> str:
         stats = self.stats()

@@ -29,7 +29,7 @@ from ._core_lock import WriterLock
 from ._core_rapid import maker_of
 from ._core_recovery import check_empty, recover
 from ._core_segment import Unconfirmed
-from ._core_settings import check_id, check_kind, is_a, to_bytes
+from ._core_settings import check_id, check_kind, check_next_id, is_a, to_bytes
 from ._core_tide import Tide
 from ._core_writer import Writer
 from .api import Checkpoint, LogStats, Mode, PurgeReport
@@ -331,7 +331,7 @@ class LogCore:
     def skip_to(self, next_id: int) -> None:
         """Let the next record have a higher id."""
         self.check_process()
-        check_id("next_id", next_id, 1)
+        check_next_id(next_id)
         self.committer.exclusively(lambda: self._skip_to(next_id))
 
     def _skip_to(self, next_id: int) -> None:

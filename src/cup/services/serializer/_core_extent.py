@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from cup.errors import CorruptRecord
@@ -16,7 +15,7 @@ from cup.errors import CorruptRecord
 from ._core_cursor import damage, read_seal
 from ._core_folder import Mark, list_places, read_header
 from ._core_lock import is_written
-from ._core_walk import Tail, Walk, judge
+from ._core_walk import NO_LIMIT, Tail, Walk, judge
 
 if TYPE_CHECKING:
     from cup._core.disk import Disk
@@ -94,7 +93,7 @@ class Extent:
             if seal is not None:
                 return seal[0]
             while not walk.bad:
-                walk.read(sys.maxsize)
+                walk.read(NO_LIMIT)
             if judge(walk) is Tail.DAMAGED:
                 raise damage(walk)
             return walk.whole[0]

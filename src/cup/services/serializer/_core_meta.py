@@ -10,11 +10,11 @@ it is compacted (`_core_meta_compact`).
 from __future__ import annotations
 
 from _thread import allocate_lock
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from cup.errors import KeyExists, LogClosed, NoSuchKey, UnreadableEntry
+from cup.errors import InvalidType, KeyExists, LogClosed, NoSuchKey, UnreadableEntry
 
 from ._core_meta_compact import Compactor
 from ._core_meta_format import (
@@ -40,7 +40,7 @@ from .api_meta import CompactReport, MetaStats, UnknownEntry
 from .api_values import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from ._core_format import Piece
     from ._core_meta_format import Frozen
@@ -100,6 +100,9 @@ class MetaCore(Generic[K, V]):
         schema: int,
         migrate: Callable[[StoredEntry], tuple[K, V] | None] | None,
     ) -> None:
+        if migrate is not None and not callable(migrate):
+            raise InvalidType(f"migrate must be callable, not {migrate!r}")
+
         self.key: Codec[K] = key
         self.value: Codec[V] = value
         self.delay: float = settings.log.durability.max_delay
@@ -108,7 +111,7 @@ class MetaCore(Generic[K, V]):
         self.log: StoreLog = StoreLog(folder, settings.log, FORMAT)
         self.state: State = self.log.state
         self._compactor = Compactor(
-            self.compact, f"cup-compact-{folder.rpartition('/')[2]}"
+            self.compact, f"cup-compact-{folder.rpartition('/')[2]}", self.wrote
         )
         try:
             self._begin(Header(schema, key.name, value.name), migrate)
@@ -271,6 +274,13 @@ class MetaCore(Generic[K, V]):
         self, values: Mapping[K, V] | Iterable[tuple[K, V]], delete: Iterable[K]
     ) -> list[Piece]:
         """Return the records of several changes."""
+        # A text is a sequence, too: of keys that nobody meant.
+        given: tuple[object, object] = values, delete
+        for value, wanted in zip(
+            given, ("a dict, or pairs of key and value", "a list of keys"), strict=True
+        ):
+            if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+                raise InvalidType(f"{value!r} cannot be updated: give {wanted}")
         pairs = values
         if isinstance(values, Mapping):
             pairs = cast("Mapping[K, V]", values).items()

@@ -32,6 +32,8 @@ class Compactor(Program):
     Args:
         compact: What compacts it.
         name: The name of the thread.
+        look: What calls `want` if a compaction is due: asked after each of its own,
+            as nobody may write any more who would find it due.
 
     Attributes:
         done: How many compactions there were, by hand, too.
@@ -44,15 +46,19 @@ class Compactor(Program):
         "_compact",
         "_driver",
         "_due",
+        "_look",
         "_wanted",
         "done",
         "failed",
         "seconds",
     )
 
-    def __init__(self, compact: Callable[[], object], name: str) -> None:
+    def __init__(
+        self, compact: Callable[[], object], name: str, look: Callable[[], object]
+    ) -> None:
         super().__init__()
         self._compact = compact
+        self._look = look
         self._driver = ThreadDriver(self, name)
         self._wanted = False
         self._due = _NOW
@@ -81,7 +87,9 @@ class Compactor(Program):
         try:
             self._compact()
         except (LogClosed, LogPoisoned):
-            pass  # nothing is written any more: there is nothing to bound
+            # Nothing is written any more: there is nothing to bound.
+            self._wanted = False
+            return
         except Exception as error:  # noqa: BLE001 - told, and tried again
             self.failed += 1
             self._due = monotonic() + _AGAIN
@@ -90,6 +98,7 @@ class Compactor(Program):
 
         self._due = _NOW
         self._wanted = False
+        self._look()
 
     def stop(self) -> None:
         """Compact no more; one that runs is waited for."""

@@ -5,7 +5,6 @@ Not here: going through files (`_core_cursor`).
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar, cast
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from .api import Codec
 
 __all__ = [
-    "NO_LIMIT",
     "Decoder",
     "Encoder",
     "ReaderCore",
@@ -43,7 +41,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-NO_LIMIT: Final = sys.maxsize
 _FASTEST: Final = 0.001  # seconds between two looks at a log that grows
 _SLOWEST: Final = 0.016
 _SLOWDOWN: Final = 1.25
@@ -137,6 +134,7 @@ class ReaderCore:
         self._max_record = max_record
         self._extent = Extent(disk, folder, max_record)
         self.closed: bool = False
+        disk.listdir(folder)  # raises if there is no such directory
         if codec != BYTES.name:
             self._check_codec(codec)
 

@@ -15,8 +15,7 @@ Not here: damage in segments before the last, which is found by who reads them.
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cup.errors import CorruptRecord, TornTail, UnsupportedFormat
 
@@ -28,7 +27,7 @@ from ._core_folder import (
     rewrite,
 )
 from ._core_segment import Segment, create_segment, publish_segment
-from ._core_walk import Tail, Walk, content_end, judge
+from ._core_walk import NO_LIMIT, Tail, Walk, content_end, judge
 
 if TYPE_CHECKING:
     from cup._core.disk import Disk
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from ._core_folder import Place
 
 __all__ = ["Recovered", "check_empty", "recover"]
-
-NO_LIMIT: Final = sys.maxsize
 
 
 class Recovered(NamedTuple):

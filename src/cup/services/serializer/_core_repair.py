@@ -27,10 +27,10 @@ from ._core_folder import (
 from ._core_format import Piece
 from ._core_lock import WriterLock
 from ._core_recovery import recover
-from ._core_salvage import NO_LIMIT, salvage
+from ._core_salvage import salvage
 from ._core_segment import Segment, Unconfirmed, create_segment, publish_segment
 from ._core_verify import inspect_log
-from ._core_walk import Walk
+from ._core_walk import NO_LIMIT, Walk
 from .api_values import Finding, RepairReport
 
 if TYPE_CHECKING:

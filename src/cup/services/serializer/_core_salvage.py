@@ -7,7 +7,6 @@ stops at the first damage (`_core_cursor`).
 from __future__ import annotations
 
 import struct
-import sys
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from cup.errors import CorruptRecord
@@ -15,7 +14,7 @@ from cup.errors import CorruptRecord
 from ._core_checksum import CRC32, CRC32C
 from ._core_folder import read_exactly, read_header
 from ._core_format import CONTROL, FRAME_SIZE, HEADER_SIZE, SegmentHeader
-from ._core_walk import Tail, Walk, content_end, good_headers, judge
+from ._core_walk import NO_LIMIT, Tail, Walk, content_end, good_headers, judge
 from .api_values import Finding
 
 if TYPE_CHECKING:
@@ -26,9 +25,7 @@ if TYPE_CHECKING:
     from ._core_folder import Place
     from .api_values import FindingKind, Record
 
-__all__ = ["NO_LIMIT", "Part", "Rescued", "find_header", "missing", "salvage"]
-
-NO_LIMIT: Final = sys.maxsize
+__all__ = ["Part", "Rescued", "find_header", "missing", "salvage"]
 
 _SALT: Final = struct.Struct("<I")
 _SALT_AT: Final = 56

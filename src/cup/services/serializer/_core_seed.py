@@ -5,6 +5,7 @@ Not here: the faces (`seed`, `aio_seed`).
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cup._core.clock import check_timeout
@@ -94,13 +95,13 @@ class SeedCore:
     ) -> None:
         if not is_a(size, int):
             raise InvalidType(f"max_logfile_size={size!r}: it is an int")
-        check_timeout(seconds, "persist_after_sec")
+        age = check_timeout(seconds, "persist_after_sec")
         self.folder: str = folder_of(directory)
         self.name: str = ""
         self.skip: bool = bool(skip)
         self.log: LogCore | None = None
         self._size = max(_SMALLEST, size)
-        self.seconds: float = float(seconds)
+        self.seconds: float = inf if age is None else age
         self._place: Cursor | Skipping | None = None
         self._reader: ReaderCore | None = None
         self._kept: list[Record[bytes]] = []
@@ -245,6 +246,16 @@ class SeedCore:
         """Close the log, and what is read."""
         self.stop_reading()
         self.close_log()
+
+    def rename(self, name: str) -> None:
+        """Have another name, which `describe` says.
+
+        Raises:
+            InvalidType: If it is no text.
+        """
+        if not is_a(name, str):
+            raise InvalidType(f"name={name!r}: it is a text")
+        self.name = name
 
     def describe(self) -> str:
         """Say what and where it is."""

@@ -5,6 +5,7 @@ Not here: the values themselves (`api`).
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .api import Codec
 
 __all__ = [
+    "LAST_ID",
     "MAX_RECORD",
     "SEGMENT_BYTES",
     "Folder",
@@ -32,6 +34,8 @@ __all__ = [
     "Settings",
     "check_id",
     "check_kind",
+    "check_next_id",
+    "durability_of",
     "folder_of",
     "is_a",
     "to_bytes",
@@ -41,13 +45,14 @@ T = TypeVar("T")
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 MAX_RECORD: Final = 64 * 1024 * 1024
+LAST_ID: Final = (1 << 64) - 1  # that files have room for
 OnTorn: TypeAlias = Literal["cut", "error"]
 Folder: TypeAlias = "str | PathLike[str]"
 
 _SMALLEST: Final = HEADER_SIZE + FRAME_SIZE
 _TYPES: Final = 0xFFFF
 _MODES: Final = 0xFF
-_LAST_ID: Final = (1 << 63) - 1
+_LAST_SKIPPED: Final = (1 << 63) - 1  # as many are left to be counted through
 _NAME: Final = 16
 
 
@@ -99,7 +104,7 @@ class Settings:
             raise InvalidValue(f"on_torn={on_torn!r}: use 'cut' or 'error'")
         _check_count("segment_bytes", segment_bytes, _SMALLEST, 1 << 32)
         _check_count("max_record", max_record, 0, LARGEST)
-        if not is_a(durability, Durability):
+        if not is_a(durability, Durability):  # None, too
             raise InvalidType(
                 f"durability={durability!r}: use SYNC, BUFFERED or group(seconds)"
             )
@@ -121,6 +126,19 @@ def is_a(value: object, *kinds: type) -> bool:
     return isinstance(value, kinds)
 
 
+def durability_of(given: Durability | None, otherwise: Durability) -> Durability:
+    """Return how durable an append is to be.
+
+    Raises:
+        InvalidType: If it is nothing of that kind.
+    """
+    if given is None:
+        return otherwise
+    if not is_a(given, Durability):
+        raise InvalidType(f"durability={given!r}: use SYNC, BUFFERED or group(seconds)")
+    return given
+
+
 def _check_count(name: str, value: int, least: int, most: int) -> None:
     if not is_a(value, int):
         raise InvalidType(f"{name}={value!r}: it is a number of bytes, an int")
@@ -132,10 +150,17 @@ def folder_of(directory: Folder) -> str:
     """Return the path of a log's directory as disks take it: absolute, with slashes."""
     if not isinstance(directory, str | Path) and not hasattr(directory, "__fspath__"):
         raise InvalidType(f"the directory of a log is a path, not {directory!r}")
+    if not os.fspath(directory):
+        raise InvalidValue("the directory of a log is '': give a path, '.' for here")
     return Path(directory).absolute().as_posix()
 
 
-def check_id(name: str, value: int, least: int = 0) -> int:
+def check_next_id(value: int) -> int:
+    """Return the id of a record to come, if one may be skipped to it; raises alike."""
+    return check_id("next_id", value, 1, _LAST_SKIPPED)
+
+
+def check_id(name: str, value: int, least: int = 0, most: int = LAST_ID) -> int:
     """Return an id that was given, if it is one.
 
     Raises:
@@ -144,8 +169,8 @@ def check_id(name: str, value: int, least: int = 0) -> int:
     """
     if not is_a(value, int):
         raise InvalidType(f"{name}={value!r}: ids are ints")
-    if not least <= value <= _LAST_ID:
-        raise InvalidValue(f"{name}={value}: give {least} to {_LAST_ID}")
+    if not least <= value <= most:
+        raise InvalidValue(f"{name}={value}: give {least} to {most}")
     return value
 
 

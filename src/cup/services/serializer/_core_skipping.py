@@ -13,7 +13,8 @@ from cup.errors import CorruptRecord
 
 from ._core_cursor import Cursor
 from ._core_folder import list_places
-from ._core_salvage import NO_LIMIT, salvage
+from ._core_salvage import salvage
+from ._core_walk import NO_LIMIT
 from .api_values import Finding
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ._core_checkpoint import list_checkpoints, read_checkpoint
 from ._core_folder import DURABLE, Mark, list_places
 from ._core_lock import is_written
-from ._core_salvage import NO_LIMIT, Part, missing, salvage
+from ._core_salvage import Part, missing, salvage
+from ._core_walk import NO_LIMIT
 from .api_values import Finding, VerifyReport
 
 if TYPE_CHECKING:

@@ -40,10 +40,13 @@ if TYPE_CHECKING:
     from ._core_checksum import Checksum
     from ._core_format import SegmentHeader
 
-__all__ = ["CHUNK", "Tail", "Walk", "content_end", "good_headers", "judge"]
+__all__ = ["CHUNK", "NO_LIMIT", "Tail", "Walk", "content_end", "good_headers", "judge"]
 
 CHUNK: Final = 1 << 18
 """Bytes that are read at once: few enough to stay in a processor's cache."""
+
+NO_LIMIT: Final = 1 << 65
+"""Beyond all ids, and what follows them: files have 64 bits for one."""
 
 _NO_STATE: Final = -1  # unlike all flags
 _new: Final = maker_of(Record[bytes])

@@ -14,6 +14,7 @@ Not here: who writes, and who waits (`_core_committer`).
 
 from __future__ import annotations
 
+import errno
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ from ._core_figures import Figures
 from ._core_folder import rewrite
 from ._core_format import HEADER_SIZE
 from ._core_segment import Segment, Unconfirmed, create_segment, publish_segment
+from ._core_settings import LAST_ID
 
 if TYPE_CHECKING:
     from cup._core.disk import Disk
@@ -117,6 +119,8 @@ class Writer:
 
     def _write(self, batch: Batch) -> None:
         if batch.at < 0:
+            if self.written + batch.count > LAST_ID:
+                raise OSError(errno.EOVERFLOW, "the ids of 64 bits are used up")
             self._make_room(batch)
             batch.first, batch.group = self.written, self.durable
             batch.at = self.segment.end

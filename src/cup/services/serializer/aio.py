@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from anyio import CancelScope
-
 from cup._core.clock import check_timeout
 from cup._core.loops import current_loop
 
@@ -21,6 +19,7 @@ from ._core_settings import (
     Settings,
     check_codec,
     check_id,
+    durability_of,
     folder_of,
 )
 from .aio_append import append_one, append_pieces, drain, open_core
@@ -198,7 +197,9 @@ class AsyncLog(AsyncUpkeep[T]):
         core = self._core
         core.check_process()
         piece = core.piece(self._codec.encode(payload), type, mode)
-        return await append_one(core, piece, durability or core.settings.durability)
+        return await append_one(
+            core, piece, durability_of(durability, core.settings.durability)
+        )
 
     async def append_many(
         self,
@@ -249,7 +250,7 @@ class AsyncLog(AsyncUpkeep[T]):
     async def _put(self, pieces: list[Piece], durability: Durability | None) -> range:
         core = self._core
         core.check_process()
-        how = durability or core.settings.durability
+        how = durability_of(durability, core.settings.durability)
         first = await append_pieces(core, pieces, how)
         return range(first, first + len(pieces))
 
@@ -335,5 +336,4 @@ class AsyncLog(AsyncUpkeep[T]):
         Raises:
             LogError: If records that nobody waited for could not be written.
         """
-        with CancelScope(shield=True):
-            await in_thread(self._core.close)
+        await in_thread(self._core.close, surely=True)

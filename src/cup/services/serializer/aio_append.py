@@ -10,12 +10,13 @@ waiting, and its record may become durable.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from anyio import CancelScope
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
 from cup._core.loops import current_loop
-from cup.errors import WriteFailed
+from cup._core.pause_aio import pause
+from cup.errors import LogLocked, WriteFailed
 
 from ._core import LogCore
 from .aio_records import in_thread
@@ -28,17 +29,34 @@ if TYPE_CHECKING:
 
 __all__ = ["append_one", "append_pieces", "drain", "open_core"]
 
+_STEP: Final = 0.01  # seconds between two looks whether the lock is free
+
 
 async def open_core(folder: str, settings: Settings, codec: str) -> LogCore:
-    """Open a log in a worker thread; if the task is cancelled, it is closed again."""
+    """Open a log in a worker thread; if the task is cancelled, it is closed again.
+
+    The lock is waited for out here, where a cancelled task leaves at once.
+    """
+    deadline = monotonic() + settings.lock_timeout
+    at_once = replace(settings, lock_timeout=0.0)
+    while True:
+        try:
+            return await _open(folder, at_once, codec)
+        except LogLocked as error:
+            no_locks = error.__cause__ is not None
+            if no_locks or monotonic() >= deadline:
+                raise
+            await pause(_STEP)
+
+
+async def _open(folder: str, settings: Settings, codec: str) -> LogCore:
     opened: list[LogCore] = []
     try:
         await in_thread(lambda: opened.append(LogCore(folder, settings, codec)))
         await current_loop().check_cancelled()  # it has waited all the same
     except BaseException:
-        with CancelScope(shield=True):
-            for core in opened:
-                await in_thread(core.close)
+        for core in opened:
+            await in_thread(core.close, surely=True)
         raise
     return opened[0]
 

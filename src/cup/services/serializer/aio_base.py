@@ -5,7 +5,9 @@ Not here: waiting for records that come (`aio`, `aio_reader`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+
+from cup.errors import InvalidType
 
 from ._core_reading import decoder_of, encoder_of
 from ._core_settings import check_id
@@ -97,3 +99,9 @@ class AsyncReadable(Generic[T, C]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.describe()}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise InvalidType(
+            f"a {type(self).__name__} cannot be pickled or copied: it has open files; "
+            "open it where it is used"
+        )

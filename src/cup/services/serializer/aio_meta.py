@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from anyio import CancelScope
-
 from cup._core.loops import ablock, current_loop
 from cup.errors import KeyExists, WaitTimeout
 
@@ -76,10 +74,12 @@ class AsyncMetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
+        key: Codec[NewK],
+        value: Codec[NewV],
         schema: int = ...,
-        migrate: Callable[[StoredEntry], tuple[str, JsonValue] | None] | None = ...,
+        migrate: Callable[[StoredEntry], tuple[NewK, NewV] | None] | None = ...,
         **options: Unpack[MetaOptions],
-    ) -> AsyncMetaStore[str, JsonValue]: ...
+    ) -> AsyncMetaStore[NewK, NewV]: ...
 
     @overload
     @classmethod
@@ -111,12 +111,10 @@ class AsyncMetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
-        key: Codec[NewK],
-        value: Codec[NewV],
         schema: int = ...,
-        migrate: Callable[[StoredEntry], tuple[NewK, NewV] | None] | None = ...,
+        migrate: Callable[[StoredEntry], tuple[str, JsonValue] | None] | None = ...,
         **options: Unpack[MetaOptions],
-    ) -> AsyncMetaStore[NewK, NewV]: ...
+    ) -> AsyncMetaStore[str, JsonValue]: ...
 
     @classmethod
     async def open(
@@ -166,9 +164,8 @@ class AsyncMetaStore(MetaReadable[K, V]):
         try:
             await in_thread(work)
         except BaseException:
-            with CancelScope(shield=True):
-                for core in opened:
-                    await in_thread(core.close)
+            for core in opened:
+                await in_thread(core.close, surely=True)
             raise
         return AsyncMetaStore(opened[0])
 
@@ -372,8 +369,7 @@ class AsyncMetaStore(MetaReadable[K, V]):
 
         Twin of `MetaStore.close`. A cancelled task waits for it all the same.
         """
-        with CancelScope(shield=True):
-            await in_thread(self._core.close)
+        await in_thread(self._core.close, surely=True)
 
     async def __aiter__(self) -> AsyncIterator[K]:
         loop = current_loop()

@@ -6,11 +6,13 @@ loop, and one that was cancelled can go on where it was.
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from abc import ABC, abstractmethod
+from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from anyio import to_thread
+from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
 from cup._core.loops import ablock
 from cup._core.pause_aio import pause
@@ -34,9 +36,65 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-async def in_thread(function: Callable[[], R]) -> R:
-    """Run what needs the disk in a worker thread; a cancelled task waits for it."""
-    return await to_thread.run_sync(function)
+class _Work(Generic[R]):
+    """A function that worker threads call once, however often they are sent to it."""
+
+    __slots__ = ("_function", "_mutex", "_turn", "error", "made")
+
+    def __init__(self, function: Callable[[], R]) -> None:
+        self._function = function
+        self._mutex = allocate_lock()
+        self._turn: deque[None] = deque(
+            [None]
+        )  # taken by who calls it, or calls it off
+        self.made: list[R] = []
+        self.error: BaseException | None = None
+
+    def call_off(self) -> bool:
+        """Have it not called; False if it is too late for that."""
+        try:
+            self._turn.pop()
+        except IndexError:
+            return False
+        return True
+
+    def do(self) -> None:
+        """Call it, or wait until another thread has."""
+        with self._mutex:
+            if self.call_off():
+                try:
+                    self.made.append(self._function())
+                except BaseException as error:  # noqa: BLE001 - raised by who waits
+                    self.error = error
+
+
+async def in_thread(function: Callable[[], R], *, surely: bool = False) -> R:
+    """Run what needs the disk in a worker thread; a cancelled task waits for its end.
+
+    So does one of asyncio's that its own method cancels, which no scope shields.
+
+    Args:
+        function: What to run.
+        surely: Whether it is run for a task that was cancelled before it began, too.
+    """
+    work = _Work(function)
+    cancelled: BaseException | None = None
+    try:
+        while not work.made and work.error is None:
+            try:
+                with CancelScope(shield=surely or cancelled is not None):
+                    await to_thread.run_sync(work.do)
+            except get_cancelled_exc_class() as error:
+                if not surely and work.call_off():
+                    raise
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled from work.error
+        if work.error is not None:
+            raise work.error
+        return work.made[0]
+    finally:
+        work.error = cancelled = None  # they know this very frame
 
 
 class AsyncRecords(ABC, Generic[T]):

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope
-
 from cup.errors import LogError, RecordTooLarge
 
 from ._core_seed import LogRecord, SeedCore
@@ -111,8 +109,7 @@ class AsyncLocalFileSerilizer:
 
     async def close_write(self) -> None:
         """Let others write; twice does no harm."""
-        with CancelScope(shield=True):
-            await in_thread(self._core.close_log)
+        await in_thread(self._core.close_log, surely=True)
 
     async def open4read(self, start_logid: int = -1) -> bool:
         """Go to a record, for `read`.
@@ -196,7 +193,7 @@ class AsyncLocalFileSerilizer:
         Args:
             name: The name.
         """
-        self._core.name = name
+        self._core.rename(name)
 
     async def __aenter__(self) -> Self:
         return self
@@ -207,8 +204,7 @@ class AsyncLocalFileSerilizer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with CancelScope(shield=True):
-            await in_thread(self._core.close_all)
+        await in_thread(self._core.close_all, surely=True)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.describe()}>"

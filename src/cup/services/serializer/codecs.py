@@ -12,7 +12,7 @@ import pickle
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
-from cup.errors import MissingExtra
+from cup.errors import InvalidType, InvalidValue, MissingExtra
 
 from ._core_settings import to_bytes
 
@@ -75,7 +75,12 @@ class JsonCodec:
 
     def encode(self, value: JsonValue, /) -> bytes:
         """Return the value as JSON."""
-        return _as_json(value).encode()
+        try:
+            return _as_json(value).encode()
+        except TypeError as error:
+            raise InvalidType(f"{value!r} is no JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise InvalidValue(f"this value is no JSON: {error}") from None
 
     def decode(self, payload: bytes, /) -> JsonValue:
         """Return the value of JSON."""

@@ -214,5 +214,11 @@ class MetaReadable(Generic[K, V]):
         """Return its figures."""
         return self._core.stats()
 
+    def __reduce__(self) -> str:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled: its files are open in this "
+            "process; pickle its snapshot()"
+        )
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.describe()}>"

@@ -205,8 +205,11 @@ class LocalFileSerilizer:
 
         Args:
             name: The name.
+
+        Raises:
+            InvalidType: If it is no text.
         """
-        self._core.name = name
+        self._core.rename(name)
 
     def __enter__(self) -> Self:
         return self

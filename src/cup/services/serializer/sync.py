@@ -20,6 +20,7 @@ from ._core_settings import (
     OnTorn,
     Settings,
     check_codec,
+    durability_of,
     folder_of,
 )
 from ._core_tide import NewsAsk
@@ -248,7 +249,7 @@ class Log(Upkeep[T]):
     ) -> int:
         core = self._core
         core.check_process()
-        how = durability or core.settings.durability
+        how = durability_of(durability, core.settings.durability)
         if how.waits or not pieces:
             guard_blocking(*_APPEND)
             return core.append(pieces, how.max_delay, atomic=atomic)

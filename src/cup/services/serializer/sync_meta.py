@@ -67,10 +67,12 @@ class MetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
+        key: Codec[NewK],
+        value: Codec[NewV],
         schema: int = ...,
-        migrate: Callable[[StoredEntry], tuple[str, JsonValue] | None] | None = ...,
+        migrate: Callable[[StoredEntry], tuple[NewK, NewV] | None] | None = ...,
         **options: Unpack[MetaOptions],
-    ) -> MetaStore[str, JsonValue]: ...
+    ) -> MetaStore[NewK, NewV]: ...
 
     @overload
     @classmethod
@@ -102,12 +104,10 @@ class MetaStore(MetaReadable[K, V]):
         cls,
         directory: Folder,
         *,
-        key: Codec[NewK],
-        value: Codec[NewV],
         schema: int = ...,
-        migrate: Callable[[StoredEntry], tuple[NewK, NewV] | None] | None = ...,
+        migrate: Callable[[StoredEntry], tuple[str, JsonValue] | None] | None = ...,
         **options: Unpack[MetaOptions],
-    ) -> MetaStore[NewK, NewV]: ...
+    ) -> MetaStore[str, JsonValue]: ...
 
     @classmethod
     def open(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cup.errors import InvalidType
+from cup.errors import InvalidType, InvalidValue
 
 if TYPE_CHECKING:
     from .api import Codec
@@ -21,7 +21,10 @@ class TextCodec:
 
     def encode(self, value: str, /) -> bytes:
         """Return the text in UTF-8; surrogates are refused."""
-        return _check(value).encode()
+        try:
+            return _check(value).encode()
+        except UnicodeEncodeError as error:
+            raise InvalidValue(f"{value!r} is no text of UTF-8: {error}") from None
 
     def decode(self, payload: bytes, /) -> str:
         """Return the text."""

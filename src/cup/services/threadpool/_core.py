@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cup._core import fork, lifecycle
@@ -24,6 +25,8 @@ from ._core_stats import gather
 from .api import PoolState, PoolStats, StopReport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._core_record import Record
     from ._core_settings import Settings
     from ._core_worker import Worker
@@ -77,6 +80,7 @@ class PoolCore(Staff):
 
     # Declared again: this class sets what its base declares.
     broken: str | None
+    changing: bool
     draining: bool
     forced: bool
     marked: Record | None
@@ -86,6 +90,7 @@ class PoolCore(Staff):
     plain: bool
     refusing: str | None
     started: bool
+    told_to_refuse: bool
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -99,8 +104,8 @@ class PoolCore(Staff):
 
     def start_if_new(self) -> None:
         """Start a pool that was never started; may be called in a signal handler."""
-        # A held mutex means that somebody starts it now, and will see what is queued.
-        if not self.started and self.refusing is None and not self.life.locked():
+        # A change under way means that somebody starts it, and will see what is queued.
+        if not self.started and self.refusing is None and not self.changing:
             self.start()
 
     def start(self) -> None:
@@ -109,26 +114,53 @@ class PoolCore(Staff):
         Raises:
             PoolClosed: While it stops.
         """
-        with self.life:
-            state = self.state()
-            if state is PoolState.RUNNING:
-                return
+        if self._change(self._begin):
+            self._fill_up()
 
-            if state is PoolState.STOPPING or self.present:
-                raise PoolClosed(f"pool {self.name!r} is still stopping; wait for it")
+    def _change(self, change: Callable[[], bool]) -> bool:
+        """Change the pool's life by one step, and return what that says.
 
-            if self.queue.room is not None:
-                self.queue.room.reopen()
-            self.numbers = itertools.count()
-            self.seats.clear()
-            self.seats.extend(next(self.numbers) for _ in range(self.maximum))
-            self.requests.clear()
-            self.broken = self.refusing = None
-            self.forced = False
-            self.draining = lifecycle.exiting()
-            self.started = True
-            self.plain = self.queue.room is None and not lifecycle.exiting()
-        self._fill_up()
+        A signal handler may run in the middle of a step of its own thread, and cannot
+        wait for its end: it is refused, and `refuse` is left to that step.
+        """
+        try:
+            with self.life:
+                if self.changing:
+                    raise PoolClosed(
+                        f"pool {self.name!r} is being changed by the very code that "
+                        "this signal handler interrupts; do it outside of the handler"
+                    )
+
+                self.changing = True
+                try:
+                    return change()
+                finally:
+                    self.changing = False
+        finally:
+            if self.told_to_refuse:
+                self.told_to_refuse = False
+                self.refuse()
+
+    def _begin(self) -> bool:
+        state = self.state()
+        if state is PoolState.RUNNING:
+            return False
+
+        if state is PoolState.STOPPING or self.present:
+            raise PoolClosed(f"pool {self.name!r} is still stopping; wait for it")
+
+        if self.queue.room is not None:
+            self.queue.room.reopen()
+        self.numbers = itertools.count()
+        self.seats.clear()
+        self.seats.extend(next(self.numbers) for _ in range(self.maximum))
+        self.requests.clear()
+        self.broken = self.refusing = None
+        self.forced = False
+        self.draining = lifecycle.exiting()
+        self.started = True
+        self.plain = self.queue.room is None and not lifecycle.exiting()
+        return True
 
     def _fill_up(self) -> None:
         """Start workers up to the minimum, and for what is queued."""
@@ -139,19 +171,22 @@ class PoolCore(Staff):
 
     def resize(self, minimum: int, maximum: int) -> None:
         """Change how many workers there are; both bounds are checked by the caller."""
-        with self.life:
-            step = maximum - self.maximum
-            self.minimum, self.maximum = minimum, maximum
-            if not self.started or self.refusing is not None:
-                return
+        if self._change(partial(self._set_bounds, minimum, maximum)):
+            self.wake_all()  # also those that were to be kept before
+            self._fill_up()
 
-            with self.roster:  # nobody gives a seat back between two looks
-                for _ in range(step):
-                    self._add_seat()
-                for _ in range(-step):
-                    self._remove_seat()
-        self.wake_all()  # also those that were to be kept before
-        self._fill_up()
+    def _set_bounds(self, minimum: int, maximum: int) -> bool:
+        step = maximum - self.maximum
+        self.minimum, self.maximum = minimum, maximum
+        if not self.started or self.refusing is not None:
+            return False
+
+        with self.roster:  # nobody gives a seat back between two looks
+            for _ in range(step):
+                self._add_seat()
+            for _ in range(-step):
+                self._remove_seat()
+        return True
 
     def _add_seat(self) -> None:
         try:
@@ -171,33 +206,44 @@ class PoolCore(Staff):
 
     def stop_one(self) -> bool:
         """Let one worker go when it is free, if the minimum allows it."""
-        with self.life:
-            if len(self.workers) - len(self.requests) <= self.minimum:
-                return False
+        if not self._change(self._ask_one_to_go):
+            return False
 
-            self.requests.append(False)
         self.wake_all()
+        return True
+
+    def _ask_one_to_go(self) -> bool:
+        if len(self.workers) - len(self.requests) <= self.minimum:
+            return False
+
+        self.requests.append(False)
         return True
 
     def refuse(self) -> None:
         """Take no more work; workers leave when the queue is empty."""
         fork.generation()  # without hooks this is the first look in a child
         with self.life:
-            first = self.refusing is None
-            if first:
-                self.refusing = AFTER_SHUTDOWN
-                self.plain = False
-            if not self.started and first:
-                # Never started: workers are needed for what was queued before.
-                self.seats.extend(next(self.numbers) for _ in range(self.maximum))
-                self.started = True
-            self.draining = True
+            if self.changing:  # by this very thread: this is a signal handler
+                self.told_to_refuse = True
+                return
+
+        self._change(self._close)
         if self.queue.room is not None:
             self.queue.room.close()
         self.wake_all()
         if not self.workers:
             self.rouse(self.queue.lying())
         self.ended.changed()
+
+    def _close(self) -> bool:
+        if self.refusing is None:
+            self.refusing = AFTER_SHUTDOWN
+            self.plain = False
+            if not self.started:  # workers are needed for what was queued before
+                self.seats.extend(next(self.numbers) for _ in range(self.maximum))
+                self.started = True
+        self.draining = True
+        return True
 
     def retire_all(self) -> None:
         """Let the workers go when the queue is empty: nobody holds the pool now."""
@@ -331,12 +377,15 @@ class PoolCore(Staff):
 
     def report_of_stop(self, cancelled: int) -> StopReport:
         """Say what a stop has done."""
-        running = [describe(sink) for sink in list(self.running.values())]
-        overdue = [describe(sink) for sink in list(self.overdue.values())]
+        overdue = [(worker, self.overdue.get(worker)) for worker in list(self.overdue)]
         return StopReport(
             done=self.stats().done,
             cancelled=cancelled,
-            still_running=(*running, *overdue),
+            still_running=tuple(
+                describe(sink, worker.function())
+                for worker, sink in (*self.running_now(), *overdue)
+                if sink is not None
+            ),
         )
 
     def stats(self) -> PoolStats:

@@ -11,6 +11,7 @@ Not here: queues and workers. A job knows its pool only as an `Owner`.
 from __future__ import annotations
 
 import logging
+import reprlib
 import threading
 from collections import deque
 from concurrent.futures import Future, InvalidStateError
@@ -18,11 +19,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from cup._core import wait
+from cup._core.clock import check_timeout
 from cup._core.gil import MUTEX_PATHS
 from cup._core.park import LockParker, borrow, give_back
 from cup.errors import JobCancelled, JobInterrupted, JobTimeout
 
-from ._core_owner import Unretrieved, Wakeable
+from ._core_owner import Unretrieved, Wakeable, wake_all
 from ._core_record import claim, is_claimed
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ _ENDED: Final = (FINISHED, CANCELLED)
 _LOOK_AGAIN = 0.05  # seconds between two looks whether all workers wait
 
 _log = logging.getLogger("cup.threadpool")
+
+_brief = reprlib.Repr()  # it also stands what an outcome's own `repr` raises
+_brief.maxother = _brief.maxstring = 80
 
 _KNOWN_FIELDS = {
     "_condition",
@@ -106,8 +111,8 @@ class Job(Future[T]):
             state = "running"
         elif self._state == FINISHED:
             error = self._exception
-            outcome = self._result if error is None else error
-            state = f"{'returned' if error is None else 'raised'} {outcome!r:.80}"
+            outcome = _brief.repr(self._result if error is None else error)
+            state = f"{'returned' if error is None else 'raised'} {outcome}"
         return f"<{type(self).__name__} at {id(self):#x} {state}>"
 
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -151,6 +156,9 @@ class Job(Future[T]):
         Returns:
             True if it will be raised, unless the job ends first; False if the job does
             not run.
+
+        Raises:
+            InvalidType: If `error` is no exception.
         """
         return self._owner.interrupt(self, JobInterrupted() if error is None else error)
 
@@ -287,7 +295,7 @@ class Job(Future[T]):
             self._end_under_condition(state)
         parked: deque[Wakeable] | None = fields.get("_parked")
         if parked is not None:
-            _wake_all(parked)
+            wake_all(parked)
         callbacks = fields.get("_callbacks")
         if callbacks:
             self._owner.relieve()  # they are of users, and may last
@@ -330,10 +338,11 @@ class Job(Future[T]):
 
     def _await_end(self, timeout: float | None) -> None:
         """Wait until the job has ended; raise if that is by a cancel, or too late."""
-        if not self.done() and timeout is None:
+        seconds = check_timeout(timeout)
+        if not self.done() and seconds is None:
             self._owner.run_here(self._record)
         if not self.done():
-            deadline = None if timeout is None else monotonic() + timeout
+            deadline = None if seconds is None else monotonic() + seconds
             if not self._park(deadline):
                 raise JobTimeout(
                     f"the job has not ended within {timeout} s", timeout=timeout
@@ -386,13 +395,3 @@ class Job(Future[T]):
             self.__dict__["_parked"].remove(waiter)
         except ValueError:
             pass
-
-
-def _wake_all(parked: deque[Wakeable]) -> None:
-    """Wake each waiter once."""
-    while parked:
-        try:
-            waiter = parked.popleft()
-        except IndexError:
-            return
-        waiter.wake()

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 from cup.errors import JobCancelled
 
 if TYPE_CHECKING:
+    from collections import deque
+
     from cup._core.interrupt import Interrupt
 
     from ._core_record import Record, Sink
 
-__all__ = ["Owner", "Unretrieved", "Wakeable"]
+__all__ = ["Owner", "Unretrieved", "Wakeable", "wake_all"]
 
 
 class Owner(Protocol):
@@ -51,6 +53,16 @@ class Wakeable(Protocol):
     def wake(self) -> object:
         """Wake it: thread-safe, never blocks."""
         ...
+
+
+def wake_all(parked: deque[Wakeable]) -> None:
+    """Wake each waiter once."""
+    while parked:
+        try:
+            waiter = parked.popleft()
+        except IndexError:
+            return
+        waiter.wake()
 
 
 class Unretrieved:

@@ -12,6 +12,7 @@ Only `submit` pays for a `Job`; other sinks are a loop's waiter, a callback, or 
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cup.errors import JobCancelled
@@ -121,9 +122,12 @@ def run_claimed(owner: Owner, taken: Record) -> bool:
     return failed
 
 
-def describe(sink: object) -> str:
-    """Return the name of what runs for a sink, as far as it is known."""
-    return str(getattr(sink, "label", type(sink).__name__))
+def describe(sink: object, fn: object) -> str:
+    """Return the name of what runs for a sink: a label, or that of the function."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    name = getattr(fn, "__qualname__", type(sink if fn is None else fn).__name__)
+    return str(getattr(sink, "label", name))
 
 
 def is_claimed(record: Record) -> bool:

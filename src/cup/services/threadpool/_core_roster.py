@@ -11,7 +11,10 @@ from __future__ import annotations
 import itertools
 from _thread import allocate_lock
 from collections import deque
+from threading import RLock
 from typing import TYPE_CHECKING
+
+from cup.errors import InvalidType
 
 from ._core_queue import JobQueue
 from ._core_report import report
@@ -20,6 +23,7 @@ from ._core_worker import worker_here
 
 if TYPE_CHECKING:
     from _thread import LockType
+    from contextlib import AbstractContextManager
 
     from cup._core.interrupt import Interrupt
     from cup._core.park import Parker
@@ -48,6 +52,8 @@ class Roster:
         overdue: Workers that were given up and still run their job.
         nested: The job that a worker runs inside of the one it waits in.
         stoppers: Workers whose job waits for the end of the pool.
+        changing: Whether the pool's life is being changed, under `life`.
+        told_to_refuse: Whether a signal handler has told so who is changing it.
         aside: Jobs that ended outside of a worker's loop.
         notices: Records that workers ran and that were no jobs.
     """
@@ -96,7 +102,9 @@ class Roster:
         self.bounded: bool = self.queue.room is not None
         self.outboxes: dict[object, Outbox] = {}
         self.past: Totals = Totals()
-        self.life: LockType = allocate_lock()
+        self.life: AbstractContextManager[object] = RLock()
+        self.changing: bool = False
+        self.told_to_refuse: bool = False
         self.roster: LockType = allocate_lock()
 
     def engage(self) -> None:
@@ -297,7 +305,15 @@ class Roster:
         raise NotImplementedError
 
     def interrupt(self, sink: Sink, interrupt: Interrupt) -> bool:
-        """Interrupt the running job of a sink; False if it does not run (any more)."""
+        """Interrupt the running job of a sink; False if it does not run (any more).
+
+        Raises:
+            InvalidType: If `interrupt` is no exception.
+        """
+        kind = interrupt if isinstance(interrupt, type) else type(interrupt)
+        if not issubclass(kind, BaseException):
+            raise InvalidType(f"only exceptions interrupt a job, not {interrupt!r}")
+
         return any(
             worker.interrupt(running, interrupt)
             for worker, running in self._who_runs(sink)

@@ -94,6 +94,8 @@ def make_settings(
                 f"queue_size={queue_size} leaves no room; use 1 or more, or None"
             )
 
+    if name is not None:
+        _check_str("name", name)
     _check_str("thread_name_prefix", thread_name_prefix)
     chosen = name or thread_name_prefix or f"ThreadPool-{next(_number)}"
     return Settings(

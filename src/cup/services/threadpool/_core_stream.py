@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from cup._core.context import job_context
 from cup._core.line import Line
 from cup._core.wait import Ask
-from cup.errors import JobCancelled, JobTimeout
+from cup.errors import InvalidType, JobCancelled, JobTimeout
 
 from ._core_record import claim
 
@@ -134,6 +134,9 @@ class Stream(Line, Generic[T]):
         ordered: bool,
         limit: int | None,
     ) -> None:
+        if not callable(fn):
+            raise InvalidType(f"a job must be callable, not {fn!r}")
+
         super().__init__()
         self._core = core
         self._fn = fn

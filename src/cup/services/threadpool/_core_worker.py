@@ -13,6 +13,7 @@ and submits the next job while the worker has not come back to the queue: as lon
 
 from __future__ import annotations
 
+import sys
 from _thread import allocate_lock, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,20 @@ class Worker(Totals):
     def wake(self) -> None:
         """Make the worker look around, if it is idle; thread-safe."""
         self._parker.wake()
+
+    def function(self) -> object:
+        """Return the function of the job that runs, as far as it can be told.
+
+        It is read from the frames of the thread: to note it would cost every job.
+        """
+        frame = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001
+        while frame is not None and frame.f_code is not Worker._perform.__code__:
+            frame = frame.f_back
+        found = {} if frame is None else frame.f_locals
+        fn = found.get("fn")
+        # One that has a limit runs inside of its sink.
+        limited = getattr(fn, "__self__", self) is found.get("sink")
+        return found["args"][0] if limited else fn
 
     def gone(self) -> bool:
         """Tell whether this thread is no worker any more: given up, or in a child."""

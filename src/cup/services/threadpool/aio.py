@@ -172,11 +172,25 @@ class AsyncThreadPool(StopsAtExit, AsyncPoolView):
                 )
             except WaitTimeout:
                 core.give_all_up()
-        own = core.here()
-        threads = [worker.thread for worker in list(core.present) if worker is not own]
-        await ablock(EndAsk(core.ended, own))
-        await wait_until_dead(threads)
+        await self._await_end()
         return core.report_of_stop(cancelled)
+
+    async def _await_end(self) -> None:
+        """Wait until no worker is left, but the one that this loop runs in."""
+        core = self._core
+        own = core.here()
+        if own is None:
+            threads = [worker.thread for worker in list(core.present)]
+            await ablock(EndAsk(core.ended, None))
+            await wait_until_dead(threads)
+            return
+
+        core.stoppers[own] = None
+        core.ended.changed()  # another job may wait for this one to get here
+        try:
+            await ablock(EndAsk(core.ended, own))
+        finally:
+            core.stoppers.pop(own, None)
 
     async def try_stop(self, check_interval: float = 0.1) -> bool:
         """Refuse new work and wait a little for the workers to end.

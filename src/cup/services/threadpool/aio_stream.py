@@ -65,6 +65,8 @@ class AsyncResults(Generic[T]):
     async def _next_cell(self) -> Cell[T] | None:
         """Wait for the next outcome; None if there is none left."""
         stream = self._stream
+        if not stream.exhausted:
+            await current_loop().check_cancelled()  # before anything is started
         while True:
             for record in stream.next_records():
                 await self._offer(record)

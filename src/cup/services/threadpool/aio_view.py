@@ -80,6 +80,8 @@ class AsyncPoolView(Face):
             await loop.check_cancelled()
             await self._offer(record, starts=True)
         try:
+            if core.run_here(record):  # this loop runs in a job of the same full pool
+                await loop.checkpoint()
             while not call.done:
                 await waiter.parking()
         except GeneratorExit:

@@ -224,6 +224,8 @@ class ThreadPool(PoolView, Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse new work; as `concurrent.futures.Executor.shutdown`.
 
+        Without `wait` it never blocks, and may be called from signal handlers.
+
         Args:
             wait: Whether to wait until what is queued has run.
             cancel_futures: Cancel what is queued.
@@ -240,9 +242,9 @@ class ThreadPool(PoolView, Executor):
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
     ) -> None:
         self.stop()
 

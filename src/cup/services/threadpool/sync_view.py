@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import ParamSpec
 
+from cup._core.clock import check_timeout, deadline_after
 from cup._core.context import job_context
 from cup._core.wait import SLICE, block
 from cup.errors import InvalidType, WaitTimeout
@@ -171,13 +172,13 @@ class PoolView(Face):
         Raises:
             PoolClosed: If the pool was stopped.
             JobTimeout: By the iterator, when a result is late.
-            InvalidType: If `buffersize` is not an int.
-            InvalidValue: If `buffersize` or `chunksize` is below 1.
+            InvalidType: If `fn` cannot be called, or `buffersize` is not an int.
+            InvalidValue: If `buffersize` or `chunksize` is below 1, or `timeout` NaN.
         """
         if buffersize is not None:
             check_at_least_one("buffersize", buffersize)
         check_at_least_one("chunksize", chunksize)
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = deadline_after(check_timeout(timeout))
         stream = Stream(
             self._core,
             fn,
