@@ -18,6 +18,7 @@ from cup.services.serializer import (
     BUFFERED,
     AsyncLog,
     AsyncLogReader,
+    AsyncMetaStore,
     Durability,
     LogReader,
     group,
@@ -237,19 +238,20 @@ async def test_a_cancelled_open_leaves_no_lock(tmp_path, anyio_backend, steps):
     await (await AsyncLog.open(tmp_path)).close()
 
 
-async def test_who_waits_for_the_lock_can_be_cancelled(tmp_path, anyio_backend):
-    async with await AsyncLog.open(tmp_path):
+@pytest.mark.parametrize("kind", [AsyncLog, AsyncMetaStore])
+async def test_who_waits_for_the_lock_can_be_cancelled(kind, tmp_path, anyio_backend):
+    async with await kind.open(tmp_path):
         with anyio.fail_after(5), anyio.move_on_after(0.1) as scope:
-            await AsyncLog.open(tmp_path, lock_timeout=None)
+            await kind.open(tmp_path, lock_timeout=None)
         assert scope.cancelled_caught
         with pytest.raises(LogLocked):
-            await AsyncLog.open(tmp_path, lock_timeout=0.02)
+            await kind.open(tmp_path, lock_timeout=0.02)
         async with anyio.create_task_group() as tasks:
 
             async def wait():
-                await (await AsyncLog.open(tmp_path / "b", lock_timeout=5)).close()
+                await (await kind.open(tmp_path / "b", lock_timeout=5)).close()
 
-            other = await AsyncLog.open(tmp_path / "b")
+            other = await kind.open(tmp_path / "b")
             tasks.start_soon(wait)
             await anyio.sleep(0.1)
             await other.close()

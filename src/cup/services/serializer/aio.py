@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, overload
 from cup._core.clock import check_timeout
 from cup._core.loops import current_loop
 
+from ._core import LogCore
 from ._core_settings import (
     MAX_RECORD,
     SEGMENT_BYTES,
@@ -22,7 +23,7 @@ from ._core_settings import (
     durability_of,
     folder_of,
 )
-from .aio_append import append_one, append_pieces, drain, open_core
+from .aio_append import append_one, append_pieces, drain, open_when_free
 from .aio_checks import repair, verify
 from .aio_reader import AsyncLogReader
 from .aio_records import FollowLog, in_thread
@@ -150,9 +151,9 @@ class AsyncLog(AsyncUpkeep[T]):
         )
         folder = folder_of(directory)
         if codec is None:
-            return AsyncLog(await open_core(folder, settings, BYTES.name), BYTES)
+            return AsyncLog(await _open(folder, settings, BYTES.name), BYTES)
         name = check_codec(codec).name
-        return AsyncLog(await open_core(folder, settings, name), codec)
+        return AsyncLog(await _open(folder, settings, name), codec)
 
     @property
     def threads(self) -> Log[T]:
@@ -337,3 +338,7 @@ class AsyncLog(AsyncUpkeep[T]):
             LogError: If records that nobody waited for could not be written.
         """
         await in_thread(self._core.close, surely=True)
+
+
+async def _open(folder: str, settings: Settings, codec: str) -> LogCore:
+    return await open_when_free(lambda log: LogCore(folder, log, codec), settings)

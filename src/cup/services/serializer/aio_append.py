@@ -12,27 +12,40 @@ from __future__ import annotations
 
 from dataclasses import replace
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from cup._core.loops import current_loop
 from cup._core.pause_aio import pause
 from cup.errors import LogLocked, WriteFailed
 
-from ._core import LogCore
 from .aio_records import in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._core import LogCore
     from ._core_batch import Sheaf
     from ._core_format import Piece
     from ._core_settings import Settings
     from .api import Durability
 
-__all__ = ["append_one", "append_pieces", "drain", "open_core"]
+__all__ = ["append_one", "append_pieces", "drain", "open_when_free"]
 
 _STEP: Final = 0.01  # seconds between two looks whether the lock is free
 
 
-async def open_core(folder: str, settings: Settings, codec: str) -> LogCore:
+class Closable(Protocol):
+    """What can be opened, and closed again."""
+
+    def close(self) -> None:
+        """Let others open it."""
+        ...
+
+
+C = TypeVar("C", bound=Closable)
+
+
+async def open_when_free(make: Callable[[Settings], C], settings: Settings) -> C:
     """Open a log in a worker thread; if the task is cancelled, it is closed again.
 
     The lock is waited for out here, where a cancelled task leaves at once.
@@ -41,7 +54,7 @@ async def open_core(folder: str, settings: Settings, codec: str) -> LogCore:
     at_once = replace(settings, lock_timeout=0.0)
     while True:
         try:
-            return await _open(folder, at_once, codec)
+            return await _open(lambda: make(at_once))
         except LogLocked as error:
             no_locks = error.__cause__ is not None
             if no_locks or monotonic() >= deadline:
@@ -49,10 +62,10 @@ async def open_core(folder: str, settings: Settings, codec: str) -> LogCore:
             await pause(_STEP)
 
 
-async def _open(folder: str, settings: Settings, codec: str) -> LogCore:
-    opened: list[LogCore] = []
+async def _open(make: Callable[[], C]) -> C:
+    opened: list[C] = []
     try:
-        await in_thread(lambda: opened.append(LogCore(folder, settings, codec)))
+        await in_thread(lambda: opened.append(make()))
         await current_loop().check_cancelled()  # it has waited all the same
     except BaseException:
         for core in opened:

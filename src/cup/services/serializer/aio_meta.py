@@ -6,6 +6,7 @@ own thread, with one wake-up of the loop per group.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from cup._core.loops import ablock, current_loop
@@ -15,7 +16,7 @@ from ._core_meta import MetaCore
 from ._core_meta_settings import MetaSettings, check_schema
 from ._core_meta_watch import Watching
 from ._core_settings import Folder, check_codec, folder_of
-from .aio_append import append_one, append_pieces
+from .aio_append import append_one, append_pieces, open_when_free
 from .aio_base import in_thread
 from .api_values import group
 from .codecs import JSON
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._core_format import Piece
+    from ._core_settings import Settings
     from .api_meta import (
         AsyncMetaStoreAPI,
         Change,
@@ -153,21 +155,14 @@ class AsyncMetaStore(MetaReadable[K, V]):
         keys = TEXT if key is None else check_codec(key)
         values = JSON if value is None else check_codec(value)
         place, version = folder_of(directory), check_schema(schema)
-        opened: list[MetaCore[Any, Any]] = []
 
-        def work() -> None:
-            core: MetaCore[Any, Any] = MetaCore(
-                place, settings, key=keys, value=values, schema=version, migrate=migrate
+        def make(log: Settings) -> MetaCore[Any, Any]:
+            chosen = replace(settings, log=log)
+            return MetaCore(
+                place, chosen, key=keys, value=values, schema=version, migrate=migrate
             )
-            opened.append(core)
 
-        try:
-            await in_thread(work)
-        except BaseException:
-            for core in opened:
-                await in_thread(core.close, surely=True)
-            raise
-        return AsyncMetaStore(opened[0])
+        return AsyncMetaStore(await open_when_free(make, settings.log))
 
     @property
     def sync(self) -> MetaStore[K, V]:
