@@ -10,7 +10,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cup._core.line import Latch, LatchAsk
+from cup._core.latch import Latch, LatchAsk
 from cup.errors import CupError, WaitTimeout
 
 if TYPE_CHECKING:

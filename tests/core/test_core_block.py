@@ -34,7 +34,8 @@ from cup._core.clock import (
     deadline_after,
 )
 from cup._core.interrupt import Target
-from cup._core.line import Fifo, Latch, Line
+from cup._core.latch import Latch
+from cup._core.line import Fifo, Line
 from cup._core.park import LockParker
 from cup._core.pause import pause
 from cup._core.wait import Ask, Reach, State, ThreadWaiter, block

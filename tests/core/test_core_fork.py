@@ -29,7 +29,7 @@ from core_tools import (
 
 from cup._core import fork, timekeeper
 from cup._core.fork import PidStamp, generation, make_stamp
-from cup._core.line import Latch, LatchAsk
+from cup._core.latch import Latch, LatchAsk
 from cup._core.loops import ablock
 from cup._core.program import Program, ThreadDriver
 from cup._core.wait import State, block

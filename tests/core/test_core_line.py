@@ -6,7 +6,8 @@ import threading
 import pytest
 from core_tools import FakeWaiter, Permits, Thread, Want, file, take
 
-from cup._core.line import Fifo, Latch, LatchAsk, Line
+from cup._core.latch import Latch, LatchAsk
+from cup._core.line import Fifo, Line
 from cup._core.wait import Ask, Reach, State
 
 A, B = "loop A", "loop B"

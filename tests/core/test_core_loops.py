@@ -24,7 +24,7 @@ from core_tools import (
 )
 
 from cup._core import loops, loops_asyncio
-from cup._core.line import Latch, LatchAsk
+from cup._core.latch import Latch, LatchAsk
 from cup._core.loops import ablock, current_loop, wait_until, wait_until_dead
 from cup._core.wait import Reach, State, block
 from cup.errors import InvalidType, InvalidValue, LoopGone, WaitTimeout

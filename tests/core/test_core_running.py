@@ -13,7 +13,7 @@ from core_tools import Permits, Thread, Want, run_python, take
 
 from cup._core import running
 from cup._core.context import job_context
-from cup._core.line import Latch, LatchAsk
+from cup._core.latch import Latch, LatchAsk
 from cup._core.running import guard_blocking, name_of_running_loop
 from cup._core.wait import block
 from cup.errors import BlockingInLoop, BlockingInLoopWarning, WaitTimeout

@@ -3,12 +3,13 @@
 import copy
 import gc
 import pickle
+import textwrap
 import threading
 import weakref
 
 import anyio
 import pytest
-from thread_tools import is_free, wait_for, waiting
+from thread_tools import is_free, run_python, wait_for, waiting
 
 from cup.errors import (
     BlockingInLoop,
@@ -476,3 +477,90 @@ async def test_blocking_a_loop_for_a_lock_raises_under_the_strict_rule():
         finally:
             set_strict(strict=before)
     assert is_free(lock)
+
+
+# -- finalizers and signal handlers ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda lock: lock.acquire_readlock(0),
+        lambda lock: lock.acquire_readlock(),
+        lambda lock: lock.acquire_writelock(0),
+        lambda lock: lock.acquire_writelock(),
+        lambda lock: lock.stats(),
+    ],
+)
+def test_who_interrupts_the_lock_in_its_own_thread_is_refused(call, monkeypatch):
+    lock = RWLock()
+    caught = []
+    original = RWLock._work_off_notes
+
+    def interrupted(self):
+        if not caught:  # as a finalizer would, in the middle of the section
+            with pytest.raises(LockDeadlock, match="finalizer"):
+                call(lock)
+            caught.append(call)
+        original(self)
+
+    monkeypatch.setattr(RWLock, "_work_off_notes", interrupted)
+    with lock.write():
+        thread = threading.Thread(target=lock.acquire_readlock, args=[20])
+        thread.start()
+        wait_for(lambda: caught)
+    thread.join()
+    assert len(lock.stats().readers) == 1
+
+
+def test_a_holder_that_an_exception_left_behind_is_none():
+    lock = RWLock()
+    lock._holder = threading.get_ident()
+    with lock.read():
+        pass
+    with lock.write():
+        assert not lock.stats().readers
+
+
+@pytest.mark.full
+def test_finalizers_may_try_the_lock_they_interrupt():
+    program = """
+        import gc, threading, time
+        from cup.thread import RWLock
+
+        gc.set_threshold(1, 1, 1)
+        lock, tries, end = RWLock(), [], time.monotonic() + 2
+
+        class Finalized:
+            def __init__(self):
+                self.me = self
+
+            def __del__(self):
+                try:
+                    lock.acquire_readlock(0)
+                except RuntimeError:
+                    pass
+                else:
+                    lock.release_readlock()
+                    tries.append(1)
+
+        def work(turn):
+            while time.monotonic() < end:
+                turn += 1
+                Finalized()
+                try:
+                    with lock.write(0.002) if turn % 3 else lock.read(0.002):
+                        Finalized()
+                except TimeoutError:
+                    pass
+
+        threads = [threading.Thread(target=work, args=[turn]) for turn in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        gc.set_threshold(700, 10, 10)
+        gc.collect()
+        print(len(tries) > 100, lock.locked())
+    """
+    assert run_python(textwrap.dedent(program)).strip() == "True False"

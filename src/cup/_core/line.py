@@ -12,11 +12,12 @@ Not here: waiting itself (`wait`, `loops`), and what is granted (the subclasses)
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from . import fork
+from .section import refuse_reentry, sections
 from .wait import Ask, Reach, State, Waiter
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     AnyAsk = Ask[Any]  # a line does not look at what it grants
 
-__all__ = ["Fifo", "Latch", "LatchAsk", "Line"]
+__all__ = ["Fifo", "Line"]
 
 _PURGE_FROM = 64
 
@@ -71,6 +72,7 @@ class Line:
 
     __slots__ = (
         "_generation",
+        "_holder",
         "_homes",
         "_notes",
         "_offers",
@@ -79,6 +81,8 @@ class Line:
         "_wakes",
         "mutex",
     )
+
+    _holder: int
 
     def __init__(self) -> None:
         self._renew()
@@ -104,11 +108,16 @@ class Line:
     def try_now(self, ask: AnyAsk) -> bool:
         """Grant the ask at once, if nobody is in line before it."""
         self._check_fork()
+        me = get_ident()
+        if self._holder == me:
+            refuse_reentry(self)
         with self.mutex:
+            self._holder = me
             self._work_off_notes()
             granted = not any(map(_is_ready, self._queue)) and self.take(ask)
             if granted:
                 ask.state = State.SETTLED
+            self._holder = 0
         self.settle()
         return granted
 
@@ -123,7 +132,11 @@ class Line:
     def file(self, ask: AnyAsk, waiter: Waiter) -> None:
         """Put the ask at the end of the line; the waiter is woken once granted."""
         self._check_fork()
+        me = get_ident()
+        if self._holder == me:
+            refuse_reentry(self)
         with self.mutex:
+            self._holder = me
             self._work_off_notes()
             ask.waiter = waiter
             ask.state = State.WAITING
@@ -132,11 +145,14 @@ class Line:
             if len(self._queue) > self._purge_at:
                 self._purge()
             self._pump()
+            self._holder = 0
         self.settle()
 
     def claim(self, ask: AnyAsk) -> bool:
         """Make an offer final, on the loop of its task; False if there is none."""
+        me = get_ident()
         with self.mutex:
+            self._holder = me
             self._work_off_notes()
             if ask.state is State.WAITING:
                 self._pump()
@@ -146,12 +162,15 @@ class Line:
                 del self._offers[ask]
                 self._count(ask, -1)
                 ask.state = State.SETTLED
+            self._holder = 0
         self.settle()
         return claimed
 
     def leave_unless_granted(self, ask: AnyAsk) -> bool:
         """Leave the line; False if a grant came first, which is then the caller's."""
+        me = get_ident()
         with self.mutex:
+            self._holder = me
             self._work_off_notes()
             if ask.state is State.WAITING:
                 self._drop(ask)
@@ -160,6 +179,7 @@ class Line:
                 del self._offers[ask]
                 self._count(ask, -1)
                 ask.state = State.SETTLED
+            self._holder = 0
         self.settle()
         return ask.state is State.GONE
 
@@ -181,8 +201,11 @@ class Line:
         """
         self._check_fork()
         self._notes.append(ask)
+        me = get_ident()
         with self.mutex:
+            self._holder = me
             self._work_off_notes()
+            self._holder = 0
         self.settle()
 
     def changed(self) -> None:
@@ -193,10 +216,13 @@ class Line:
 
     def revise(self) -> None:
         """Take offers back from loops that stopped, and grant what can be granted."""
+        me = get_ident()
         with self.mutex:
+            self._holder = me
             self._work_off_notes()
             self._revoke_lost_offers()
             self._pump()
+            self._holder = 0
         self.settle()
 
     def settle(self) -> None:
@@ -205,10 +231,13 @@ class Line:
         Called after every release of the mutex. A note is left before the mutex is
         looked at, and looked for after it is released: one of the two sees it.
         """
+        me = get_ident()
         while self._notes or self._wakes:
             while self._notes and not self.mutex.locked():
                 with self.mutex:
+                    self._holder = me
                     self._work_off_notes()
+                    self._holder = 0
             try:
                 waiter = self._wakes.popleft()
             except IndexError:
@@ -345,6 +374,7 @@ class Line:
 
     def _renew(self) -> None:
         self.mutex: LockType = allocate_lock()
+        self._holder = 0  # the thread that is in a section; see `section.py`
         self._queue = self.make_queue()
         self._offers: dict[AnyAsk, None] = {}
         self._homes: dict[object, int] = {}
@@ -353,40 +383,17 @@ class Line:
         self._purge_at = _PURGE_FROM
 
 
+sections(
+    Line,
+    "try_now",
+    "file",
+    "claim",
+    "leave_unless_granted",
+    "leave_at_once",
+    "revise",
+    "settle",
+)
+
+
 def _is_ready(ask: AnyAsk) -> bool:
     return ask.waiter is not None and ask.waiter.reach() is Reach.READY
-
-
-class LatchAsk(Ask[None]):
-    """Waits for a latch to open."""
-
-    __slots__ = ()
-
-    value = None
-
-
-class Latch(Line):
-    """A gate that is shut until it is opened, for everybody."""
-
-    __slots__ = ("_opened",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._opened = False
-
-    @property
-    def opened(self) -> bool:
-        """Whether waiting is over."""
-        return self._opened
-
-    def open(self) -> None:
-        """Let everybody through, from now on; never waits."""
-        self._opened = True
-        self.changed()
-
-    def take(self, _: AnyAsk, /) -> bool:
-        """Let the ask through an open gate."""
-        return self._opened
-
-    def put_back(self, _: AnyAsk, /) -> None:
-        """Do nothing: passing takes nothing."""

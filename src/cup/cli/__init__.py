@@ -6,7 +6,6 @@ Each command is a module with `SUMMARY`, `configure(parser)` and `run(args)`.
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
@@ -97,8 +96,9 @@ def _mend_streams() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if sys.stdout.errors == "strict" and callable(reconfigure):
+        reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:

@@ -11,9 +11,12 @@ next (`_core_state`).
 
 from __future__ import annotations
 
+from _thread import get_ident
+
 from cup._core import fork
 from cup._core.fork import stamp
 from cup._core.gil import MUTEX_PATHS
+from cup._core.section import refuse_reentry, sections
 from cup._core.wait import State
 from cup.errors import LockDeadlock, LockNotHeld
 
@@ -57,17 +60,26 @@ class RWCore(RWState):
     def enter_closed(self, owner: object) -> bool:
         """Decide under the mutex about a reader that has published itself."""
         self._check_fork()
+        me = get_ident()
+        if self._holder == me:
+            self._withdraw_reader(owner)
+            refuse_reentry(self)
+            self.readers[owner] = self.readers.get(owner, 0) + 1
         with self.mutex:
+            self._holder = me
+            self._withdraw_reader(owner)  # until it is decided
             self._work_off_notes()
-            self.readers.pop(owner, None)  # until it is decided
             self._check_broken()
             own = self.writer == owner
             granted = own or (self.writer is None and not self._queue.writers)
             if self.fairness == "readers":
                 granted = own or self.writer is None
+            # Or it waits, was let in just now, and a finalizer runs in its thread.
+            granted = granted or owner in self.readers
             if granted and not (own and not self.reentrant):
-                self.readers[owner] = 1
+                self.readers[owner] = self.readers.get(owner, 0) + 1
             self._pump()  # a writer may have seen this reader, and be waiting for it
+            self._holder = 0
         self.settle()
         if own and not self.reentrant:
             raise LockDeadlock(
@@ -75,6 +87,12 @@ class RWCore(RWState):
                 "use downgrade(), or reentrant=True"
             )
         return granted
+
+    def _withdraw_reader(self, owner: object) -> None:
+        """Take a reader back that has published itself; what else it holds stays."""
+        held = self.readers.pop(owner, 1) - 1
+        if held > 0:
+            self.readers[owner] = held
 
     def exit(self, owner: object) -> None:
         """Give one read lock back.
@@ -124,7 +142,9 @@ class RWCore(RWState):
                 "release the read lock first"
             )
 
-        with self.mutex:
+        if self._holder == get_ident():
+            refuse_reentry(self)
+        with self.mutex:  # nothing in there can be interrupted
             free = not self.closed and self.writer is None
             self.closed = True
             # Closed first, looked at second.
@@ -162,9 +182,12 @@ class RWCore(RWState):
 
     def _let_go_under_mutex(self) -> None:
         self._check_fork()
+        me = get_ident()
         with self.mutex:
+            self._holder = me
             self._let_go()
             self._pump()
+            self._holder = 0
         self.settle()
 
     def give_up(self, owner: object) -> None:
@@ -205,10 +228,13 @@ class RWCore(RWState):
             )
 
         self._check_fork()
+        me = get_ident()
         with self.mutex:
+            self._holder = me
             self.readers[owner] = self.readers.get(owner, 0) + 1
             self._let_go()
             self._pump()
+            self._holder = 0
         self.settle()
 
     # -- optimistic reading --------------------------------------------------------
@@ -228,3 +254,6 @@ class RWCore(RWState):
             stamp: What `stamp()` returned before the data was read.
         """
         return self.version == stamp and not stamp & 1
+
+
+sections(RWCore, "enter_closed", "_let_go_under_mutex", "turn_to_reading")

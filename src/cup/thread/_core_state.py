@@ -9,12 +9,14 @@ Not here: acquiring and releasing (`_core_rwlock`).
 
 from __future__ import annotations
 
+from _thread import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from cup._core import fork
 from cup._core.gil import MUTEX_PATHS
 from cup._core.line import Line
+from cup._core.section import refuse_reentry, sections
 from cup.errors import LockBroken
 
 from ._core_asks import HoldAsk, TwoQueues
@@ -42,12 +44,14 @@ class RWState(Line):
         waited: Whether anybody is in line.
         readers_turn: Whether the readers that wait go before the next writer.
         version: Odd while somebody writes; grows with each write.
+        epoch: That of the process which last looked whether it is a forked child.
     """
 
     __slots__ = (
         "_broken",
         "_depth",
         "closed",
+        "epoch",
         "fairness",
         "name",
         "readers",
@@ -70,6 +74,7 @@ class RWState(Line):
         self.waited: bool = False
         self.readers_turn: bool = False
         self.version: int = 0
+        self.epoch: int = fork.generation()
         self._depth = 0
         self._broken = False
         super().__init__()
@@ -172,19 +177,27 @@ class RWState(Line):
         if not dead:
             return False
 
+        me = get_ident()
         with self.mutex:
+            self._holder = me
             for owner in dead:
                 self.readers.pop(owner, None)
                 if self.writer is owner:
                     self._let_go()
             self._pump()
+            self._holder = 0
         self.settle()
         return True
 
     # -- forks ---------------------------------------------------------------------
 
+    def look_for_fork(self) -> None:
+        """Forget what the parent held, if this is a child that has not done so yet."""
+        self._check_fork()
+
     def vanished(self) -> None:
         """Forget the readers of the parent; a writer of it breaks the lock."""
+        self.epoch = fork.epoch
         me = fork.survivor
         self.readers = {me: self.readers[me]} if me in self.readers else {}
         self.readers_turn = self.waited = False
@@ -203,11 +216,14 @@ class RWState(Line):
     def reset(self) -> None:
         """Make a lock usable that broke by a fork."""
         self._check_fork()
+        me = get_ident()
         with self.mutex:
+            self._holder = me
             if self._broken:
                 self._broken = False
                 self._let_go()
                 self._pump()
+            self._holder = 0
         self.settle()
 
     # -- looking -------------------------------------------------------------------
@@ -246,11 +262,16 @@ class RWState(Line):
         """Return the state of this moment."""
         self._check_fork()
         now = monotonic()
+        me = get_ident()
+        if self._holder == me:
+            refuse_reentry(self)
         with self.mutex:
+            self._holder = me
             waits = [now - ask.since for ask in self._queue if isinstance(ask, HoldAsk)]
             waiting_readers = len(self._queue.readers)
             writer = self.writer
             readers = list(self.readers)
+            self._holder = 0
         if writer is not None:  # who is about to find the lock closed is not in
             readers = [owner for owner in readers if owner == writer]
         names = names_of_threads()
@@ -261,3 +282,6 @@ class RWState(Line):
             waiting_writers=len(waits) - waiting_readers,
             longest_wait=max(waits, default=0.0),
         )
+
+
+sections(RWState, "_drop_dead", "reset", "stats")

@@ -213,8 +213,8 @@ async def _enter(lock: RWLock, wait_time: float | None) -> object:
     if not loop.may_pass(owner):
         await loop.immediate()
     # `lock.enter`, written out: a call costs as much as a lock.
-    if not stamp[0] or lock._generation != fork.epoch:  # noqa: SLF001 - its face
-        lock._check_fork()  # noqa: SLF001
+    if not stamp[0] or lock.epoch != fork.epoch:
+        lock.look_for_fork()
     readers = lock.readers
     if owner in readers:
         readers[owner] += 1

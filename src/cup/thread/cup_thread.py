@@ -192,9 +192,7 @@ def async_raise(tid: int, exctype: type[BaseException]) -> int:
         InvalidValue: If there is no such thread.
     """
     _check_exception(exctype, only_classes=True)
-    if not isinstance(tid, int):
-        raise InvalidType(f"tid must be the identifier of a thread, not {tid!r}")
-
+    _check_tid(tid)
     if not _post(tid, exctype):
         raise InvalidValue(f"there is no thread with the identifier {tid} (any more)")
 
@@ -228,3 +226,8 @@ def _check_exception(exctype: object, *, only_classes: bool = False) -> None:
     kind = exctype if isinstance(exctype, type) else type(exctype)
     if not issubclass(kind, BaseException):
         raise InvalidType(f"only exceptions can be raised in a thread, not {exctype!r}")
+
+
+def _check_tid(tid: object) -> None:
+    if not isinstance(tid, int):
+        raise InvalidType(f"tid must be the identifier of a thread, not {tid!r}")

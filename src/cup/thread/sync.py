@@ -156,7 +156,7 @@ class RWLock(RWCore):
             return
 
         # `enter_to_write`, written out for a lock that is free.
-        if stamp[0] and self._generation == fork.epoch:
+        if stamp[0] and self._generation == fork.epoch and not self._holder:
             with self.mutex:
                 if not self.closed and self.writer is None:
                     self.closed = True

@@ -141,7 +141,7 @@ def test_forked_child_does_not_hold_the_lock_of_its_parent(tmp_path):
         os._exit(0)
     try:
         log.close()
-        Log.open(tmp_path).close()
+        Log.open(tmp_path, lock_timeout=20).close()
     finally:
         os.close(writing)
         os.waitpid(pid, 0)

@@ -22,7 +22,7 @@ from ._core_probes import make_probe
 from ._core_verdicts import Failed, Look, Met
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from ._core_verdicts import Probe, Verdict
     from ._core_watch import Watch
@@ -263,7 +263,7 @@ class Engine(Generic[T]):
             return self.look(now)
 
     @contextmanager
-    def _let_go_after(self) -> Iterator[None]:
+    def _let_go_after(self) -> Generator[None, None, None]:
         with self._apart:
             try:
                 yield

@@ -292,7 +292,7 @@ def _check_number(rhythm: object) -> None:
         )
 
 
-def _check_offset(offset: float) -> None:
+def _check_offset(offset: object) -> None:
     if isinstance(offset, bool) or not isinstance(offset, float | int):
         raise InvalidType(f"offset must be seconds (a number), not {offset!r}")
 

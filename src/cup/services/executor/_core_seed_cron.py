@@ -113,15 +113,18 @@ class ListedTimes:
         return datetime.combine(day, time(), self._cron.tz).timestamp()
 
 
+def _check_list(name: str, numbers: object) -> None:
+    if not isinstance(numbers, int | Iterable):
+        raise InvalidType(f"{name} must be a list of ints, or None, not {numbers!r}")
+
+
 def _read(name: str, numbers: Iterable[int] | None) -> str:
     """Return a field of a cron expression for a list."""
     if numbers is None:
         return "*"
 
     lowest, highest = _FIELDS[name]
-    if not isinstance(numbers, int | Iterable):
-        raise InvalidType(f"{name} must be a list of ints, or None, not {numbers!r}")
-
+    _check_list(name, numbers)
     listed = [numbers] if isinstance(numbers, int) else list(numbers)
     if not listed:
         raise InvalidValue(f"{name}=[] matches nothing; use None for all")

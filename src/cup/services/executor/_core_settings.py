@@ -106,8 +106,8 @@ def make_settings(
     if on_broken not in get_args(OnBroken):
         raise InvalidValue(f"on_broken={on_broken!r} is neither 'fail' nor 'retry'")
 
-    if not isinstance(name, str | None):
-        raise InvalidType(f"name must be a str, not {name!r}")
+    if name is not None:
+        check_kind("name", name, str)
     if store is not None and not (hasattr(store, "load") and hasattr(store, "write")):
         raise InvalidType(f"a store has load() and write(); {store!r} has not")
 

@@ -14,6 +14,7 @@ from cup.errors import InvalidType, InvalidValue
 from ._core_plans import CronPlan
 from ._core_seed_cron import ListedTimes
 from ._core_series_handle import Series
+from ._core_settings import check_kind
 from .sync import ExecutionService
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ class CronTask:
         if not callable(function):
             raise InvalidType(f"a task must be callable, not {function!r}")
 
-        if not isinstance(timer_dict, Mapping):
-            raise InvalidType(f"timer_dict must be a dict, not {timer_dict!r}")
+        check_kind("timer_dict", timer_dict, Mapping)
 
         self._name = name
         self._zone = pytz_timezone
@@ -108,9 +108,8 @@ class CronTask:
         start = starting_fromdate
         if start is None:
             start = datetime.now(timezone.utc)
-        elif not isinstance(start, datetime):
-            raise InvalidType(f"give a datetime, or None for now, not {start!r}")
-        elif start.tzinfo is None:
+        check_kind("starting_fromdate", start, datetime)
+        if start.tzinfo is None:
             start = start.replace(tzinfo=zone)
         found = self._times.next_after(start.timestamp())
         if found is None:

@@ -274,13 +274,8 @@ class MetaCore(Generic[K, V]):
         self, values: Mapping[K, V] | Iterable[tuple[K, V]], delete: Iterable[K]
     ) -> list[Piece]:
         """Return the records of several changes."""
-        # A text is a sequence, too: of keys that nobody meant.
-        given: tuple[object, object] = values, delete
-        for value, wanted in zip(
-            given, ("a dict, or pairs of key and value", "a list of keys"), strict=True
-        ):
-            if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-                raise InvalidType(f"{value!r} cannot be updated: give {wanted}")
+        _check_many(values, "a dict, or pairs of key and value")
+        _check_many(delete, "a list of keys")
         pairs = values
         if isinstance(values, Mapping):
             pairs = cast("Mapping[K, V]", values).items()
@@ -354,3 +349,9 @@ class MetaCore(Generic[K, V]):
         """End, and let others open the store."""
         self._compactor.stop()
         self.log.close()
+
+
+def _check_many(given: object, wanted: str) -> None:
+    # A text is a sequence, too: of keys that nobody meant.
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InvalidType(f"{given!r} cannot be updated: give {wanted}")

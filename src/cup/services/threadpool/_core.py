@@ -104,7 +104,7 @@ class PoolCore(Staff):
 
     def start_if_new(self) -> None:
         """Start a pool that was never started; may be called in a signal handler."""
-        # A change under way means that somebody starts it, and will see what is queued.
+        # Who is changing it starts it, and will see what is queued.
         if not self.started and self.refusing is None and not self.changing:
             self.start()
 
@@ -127,8 +127,8 @@ class PoolCore(Staff):
             with self.life:
                 if self.changing:
                     raise PoolClosed(
-                        f"pool {self.name!r} is being changed by the very code that "
-                        "this signal handler interrupts; do it outside of the handler"
+                        f"pool {self.name!r} is being changed by the code that this "
+                        "signal handler interrupts; do it outside of the handler"
                     )
 
                 self.changing = True
@@ -237,8 +237,7 @@ class PoolCore(Staff):
 
     def _close(self) -> bool:
         if self.refusing is None:
-            self.refusing = AFTER_SHUTDOWN
-            self.plain = False
+            self.refusing, self.plain = AFTER_SHUTDOWN, False
             if not self.started:  # workers are needed for what was queued before
                 self.seats.extend(next(self.numbers) for _ in range(self.maximum))
                 self.started = True

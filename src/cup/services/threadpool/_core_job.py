@@ -19,7 +19,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from cup._core import wait
-from cup._core.clock import check_timeout
+from cup._core.clock import check_timeout, deadline_after
 from cup._core.gil import MUTEX_PATHS
 from cup._core.park import LockParker, borrow, give_back
 from cup.errors import JobCancelled, JobInterrupted, JobTimeout
@@ -336,17 +336,19 @@ class Job(Future[T]):
         if guard is not None:
             guard.disarm()
 
+    def run_here(self) -> None:
+        """Run it in the calling worker, if to wait for it would never end."""
+        self._owner.run_here(self._record)
+
     def _await_end(self, timeout: float | None) -> None:
         """Wait until the job has ended; raise if that is by a cancel, or too late."""
         seconds = check_timeout(timeout)
         if not self.done() and seconds is None:
-            self._owner.run_here(self._record)
-        if not self.done():
-            deadline = None if seconds is None else monotonic() + seconds
-            if not self._park(deadline):
-                raise JobTimeout(
-                    f"the job has not ended within {timeout} s", timeout=timeout
-                )
+            self.run_here()
+        if not self.done() and not self._park(deadline_after(seconds)):
+            raise JobTimeout(
+                f"the job has not ended within {timeout} s", timeout=timeout
+            )
 
         if self._state == CANCELLED:
             raise JobCancelled("the job was cancelled before it started")
@@ -379,7 +381,7 @@ class Job(Future[T]):
         try:
             while not self.done():
                 if not wait.park(parker, monotonic() + _LOOK_AGAIN):
-                    self._owner.run_here(self._record)
+                    self.run_here()
         finally:
             self.remove_waiter(parker)
         return True

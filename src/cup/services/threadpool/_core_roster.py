@@ -152,8 +152,11 @@ class Roster:
         waiting = queue.lying() if queue.mixed else len(queue.normal)
         return len(self.workers) - len(self.running) < waiting
 
-    def grow(self) -> bool:
+    def grow(self, *, again: bool = True) -> bool:
         """Start a worker on a free seat; False if there is none.
+
+        Args:
+            again: Whether to try once more when a signal handler raises in here.
 
         Raises:
             RuntimeError: If the system has no thread to give.
@@ -186,10 +189,18 @@ class Roster:
             worker.thread.start()
         except BaseException as error:
             self._give_up_growing(seat, worker)
-            if not isinstance(error, RuntimeError):
-                self.engage()  # a handler's: others may count on the worker
+            if again and not isinstance(error, RuntimeError):
+                self._grow_for_others()
             raise
         return True
+
+    def _grow_for_others(self) -> None:
+        """Start the worker that others may count on, when a handler has raised."""
+        try:
+            if self._is_short():
+                self.grow(again=False)
+        except RuntimeError:
+            return  # as in `_grow_quietly`
 
     def _give_up_growing(self, seat: int | None, worker: Worker | None) -> None:
         """Strike off a worker that may have started or not; free its seat if it is so.
@@ -310,10 +321,7 @@ class Roster:
         Raises:
             InvalidType: If `interrupt` is no exception.
         """
-        kind = interrupt if isinstance(interrupt, type) else type(interrupt)
-        if not issubclass(kind, BaseException):
-            raise InvalidType(f"only exceptions interrupt a job, not {interrupt!r}")
-
+        _check_interrupt(interrupt)
         return any(
             worker.interrupt(running, interrupt)
             for worker, running in self._who_runs(sink)
@@ -367,3 +375,9 @@ class Roster:
     def report(self, error: BaseException, what: str) -> None:
         """Tell of an exception that nobody else will see; never raises."""
         report(self.settings.on_unhandled, error, f"{what} in pool {self.name!r}")
+
+
+def _check_interrupt(interrupt: object) -> None:
+    kind = interrupt if isinstance(interrupt, type) else type(interrupt)
+    if not issubclass(kind, BaseException):
+        raise InvalidType(f"only exceptions interrupt a job, not {interrupt!r}")

@@ -30,6 +30,7 @@ from ._core_stats import Totals
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
+    from types import FrameType
 
     from ._core_record import Record, Sink
     from ._core_staff import Staff
@@ -127,7 +128,8 @@ class Worker(Totals):
 
         It is read from the frames of the thread: to note it would cost every job.
         """
-        frame = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001
+        frames: Callable[[], dict[int, FrameType]] = vars(sys)["_current_frames"]
+        frame = frames().get(self.thread.ident or 0)
         while frame is not None and frame.f_code is not Worker._perform.__code__:
             frame = frame.f_back
         found = {} if frame is None else frame.f_locals

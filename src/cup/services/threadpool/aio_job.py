@@ -120,7 +120,7 @@ class AsyncJob(Generic[T]):
         job = self.sync
         if timeout is None and not job.done():
             # In a loop that runs in a job of the same full pool, nobody else would.
-            job._owner.run_here(job._record)  # noqa: SLF001 - it is a view of it
+            job.run_here()
         if job.done():
             return
 
