@@ -51,25 +51,6 @@ def out(tmp_path):
 
 
 @pytest.fixture
-def spawn():
-    """Start processes that do not outlive the test."""
-    children = []
-
-    def start(*args, **options):
-        children.append(subprocess.Popen(*args, **options))
-        return children[-1]
-
-    yield start
-    for child in children:
-        if child.poll() is None:
-            child.terminate()
-            child.wait()
-        for pipe in (child.stdout, child.stderr):
-            if pipe is not None:
-                pipe.close()
-
-
-@pytest.fixture
 def fanout(capfd):
     """Run the command here; give its exit status, and its JSON document if asked."""
 

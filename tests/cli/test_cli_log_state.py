@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from cup.cli import main
 from cup.errors import UnreadableEntry
 from cup.services.serializer import BYTES, Log, MetaStore
 
@@ -18,39 +17,27 @@ def place(tmp_path):
     return place
 
 
-@pytest.fixture
-def cup(capsys):
-    """Run a command; give its exit status and what it printed."""
-
-    def run(*args):
-        status = main(["log", *map(str, args)])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
-
-
-def test_dump_state(cup, tmp_path):
+def test_dump_state(cup_log, tmp_path):
     place = tmp_path / "store"
     with MetaStore.open(place) as store:
         store.update({"a": 1, "b": [2, "ä"]}, delete=["c"])
         store.delete("a")
-        assert cup("dump", place, "--state")[0] == 0  # while it is open
-    status, out, err = cup("dump", place, "--state")
+        assert cup_log("dump", place, "--state")[0] == 0  # while it is open
+    status, out, err = cup_log("dump", place, "--state")
     assert (status, err) == (0, "")
     first, *entries = out.splitlines()
     assert (
         "1 entries before change 6, schema 1, keys are text, values are json" in first
     )
     assert entries == ['b\t[2,"ä"]']
-    status, out, _ = cup("dump", place, "--state", "--json")
+    status, out, _ = cup_log("dump", place, "--state", "--json")
     document = json.loads(out)
     assert status == 0
     assert document["entries"] == [{"key": {"text": "b"}, "value": {"text": '[2,"ä"]'}}]
     assert document["unknown"] == []
 
 
-def test_dump_state_shows_what_is_unknown(cup, tmp_path):
+def test_dump_state_shows_what_is_unknown(cup_log, tmp_path):
     place = tmp_path / "store"
 
     def migrate(old):
@@ -59,15 +46,15 @@ def test_dump_state_shows_what_is_unknown(cup, tmp_path):
     with MetaStore.open(place, value=BYTES) as store:
         store.set("a", b"\xff")
     MetaStore.open(place, schema=2, migrate=migrate).close()
-    _, out, _ = cup("dump", place, "--state")
+    _, out, _ = cup_log("dump", place, "--state")
     assert out.splitlines()[1:] == ["unknown: a: schema 1: no idea\tb'\\xff'"]
-    _, out, _ = cup("dump", place, "--state", "--json")
+    _, out, _ = cup_log("dump", place, "--state", "--json")
     [entry] = json.loads(out)["unknown"]
     assert entry["key"] == {"text": "a"}
     assert entry["value"] == {"base64": "/w=="}
 
 
-def test_dump_state_of_what_is_none(cup, place, tmp_path):
-    status, _, err = cup("dump", place, "--state")
+def test_dump_state_of_what_is_none(cup_log, place, tmp_path):
+    status, _, err = cup_log("dump", place, "--state")
     assert (status, "codec" in err) == (2, True)
-    assert cup("dump", tmp_path / "none", "--state")[0] == 2
+    assert cup_log("dump", tmp_path / "none", "--state")[0] == 2
