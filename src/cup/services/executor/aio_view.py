@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cup._core.loops import Loop
 
     from ._core_cron import Cron
+    from ._core_handle import Handle
     from ._core_lane import Lane
     from ._core_stored import Entry
     from .api_values import Aligned, FixedDelay, FixedRate
@@ -34,6 +35,7 @@ __all__ = ["AsyncExecutorView"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+H = TypeVar("H", bound="Handle[Any]")
 
 
 class AsyncExecutorView(Face):
@@ -75,11 +77,7 @@ class AsyncExecutorView(Face):
         await loop.immediate()
         lane = self._lane_for(fn, loop, self._soon)
         entry = await self._save(None, 0.0, fn, args, kwargs)
-        try:
-            job = self._attach(entry, self._submit(lane, fn, args, kwargs))
-        except BaseException:
-            await self._take_back(entry)
-            raise
+        job = await self._hand_in(entry, lambda: self._submit(lane, fn, args, kwargs))
         return AsyncScheduledJob(job, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -120,11 +118,9 @@ class AsyncExecutorView(Face):
         await loop.immediate()
         lane = self._lane_for(fn, loop, self._then)
         entry = await self._save(None, delay, fn, args, kwargs)
-        try:
-            job = self._attach(entry, self._after(lane, delay, fn, args, kwargs))
-        except BaseException:
-            await self._take_back(entry)
-            raise
+        job = await self._hand_in(
+            entry, lambda: self._after(lane, delay, fn, args, kwargs)
+        )
         return AsyncScheduledJob(job, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -175,11 +171,7 @@ class AsyncExecutorView(Face):
         await loop.immediate()
         lane = self._lane_for(fn, loop, self._clock)
         entry = await self._save(None, self._until(when), fn, args, kwargs)
-        try:
-            job = self._attach(entry, self._at(lane, when, fn, args, kwargs))
-        except BaseException:
-            await self._take_back(entry)
-            raise
+        job = await self._hand_in(entry, lambda: self._at(lane, when, fn, args, kwargs))
         return AsyncScheduledJob(job, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -228,12 +220,13 @@ class AsyncExecutorView(Face):
         loop = current_loop()
         await loop.immediate()
         entry = await self._save(rhythm, 0.0, fn, args, kwargs)
-        try:
-            made = self._every(self._crew_for(fn, loop), rhythm, fn, args, kwargs)
-            series: Series[Any] = self._attach(entry, Series(made))
-        except BaseException:
-            await self._take_back(entry)
-            raise
+
+        def begin() -> Series[Any]:
+            return Series(
+                self._every(self._crew_for(fn, loop), rhythm, fn, args, kwargs)
+            )
+
+        series = await self._hand_in(entry, begin)
         return AsyncSeries(series, cancels=self._options.cancel_with_waiter)
 
     @overload
@@ -273,12 +266,13 @@ class AsyncExecutorView(Face):
         await loop.immediate()
         chosen = self._calendar(cron, fn)
         entry = await self._save(chosen, 0.0, fn, args, kwargs)
-        try:
-            made = self._by_calendar(self._crew_for(fn, loop), chosen, fn, args, kwargs)
-            series: Series[Any] = self._attach(entry, Series(made))
-        except BaseException:
-            await self._take_back(entry)
-            raise
+
+        def begin() -> Series[Any]:
+            return Series(
+                self._by_calendar(self._crew_for(fn, loop), chosen, fn, args, kwargs)
+            )
+
+        series = await self._hand_in(entry, begin)
         return AsyncSeries(series, cancels=self._options.cancel_with_waiter)
 
     async def _save(
@@ -310,6 +304,14 @@ class AsyncExecutorView(Face):
             await self._take_back(entry)
             raise
         return entry
+
+    async def _hand_in(self, entry: Entry | None, begin: Callable[[], H]) -> H:
+        """Begin a job and follow it to its end; have it forgotten if it is refused."""
+        try:
+            return self._attach(entry, begin())
+        except BaseException:
+            await self._take_back(entry)
+            raise
 
     async def _take_back(self, entry: Entry | None) -> None:
         """Have a job forgotten that was stored, and then refused."""
